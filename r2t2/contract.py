@@ -1,0 +1,164 @@
+"""The one contract that every model fulfils and that everything else depends on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from r2t2.samples import Sample
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place where a router mixes experts.
+
+    Parameters
+    ----------
+    name : as it is shown.
+    experts : the names of the experts mixed there; the same name at several sites is the
+        same expert in several layers.
+    """
+
+    name: str
+    experts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Named tensors that share their first dimension: encoded samples, or their targets."""
+
+    tensors: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def __getitem__(self, index: Int[Tensor, " rows"] | slice) -> Batch:
+        return Batch({name: tensor[index] for name, tensor in self.tensors.items()})
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch({name: tensor.to(device) for name, tensor in self.tensors.items()})
+
+    @staticmethod
+    def cat(batches: Sequence[Batch]) -> Batch:
+        """Several batches, one after the other."""
+        names = batches[0].tensors
+        return Batch({name: torch.cat([b.tensors[name] for b in batches]) for name in names})
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answers to a batch under given routing weights.
+
+    Parameters
+    ----------
+    candidates : the texts that `probabilities` speaks of; one tuple per sample.
+    probabilities : of each candidate; rows sum to at most 1 (a model that generates text
+        lists only its best candidates). Ties go to the lowest index.
+    """
+
+    candidates: Sequence[tuple[str, ...]]
+    probabilities: Float[Tensor, "batch candidates"]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The most probable candidate of each sample."""
+        best = self.probabilities.argmax(-1).tolist()
+        return [names[i] for names, i in zip(self.candidates, best, strict=True)]
+
+    def top(self, n: int) -> list[list[tuple[str, float]]]:
+        """The n most probable candidates of each sample with their probabilities."""
+        n = min(n, self.probabilities.shape[-1])
+        values, indices = self.probabilities.topk(n, -1)
+        return [
+            [(names[i], p) for i, p in zip(row, ps, strict=True)]
+            for names, row, ps in zip(
+                self.candidates, indices.tolist(), values.tolist(), strict=True
+            )
+        ]
+
+
+class RoutedModel(ABC):
+    """A frozen mixture of experts whose routing weights `r` can be given from outside.
+
+    `r` has shape (batch, sites, experts), its rows lie on the simplex, and
+    `answer(encoded, route(encoded))` is the model as it was trained. For a model whose gates
+    act per token, `r` stands for a shift of every token's gate logits at a site by
+    `log r - log r0(x)`, where `r0(x)` (what `route` gives) is the mean over that site's
+    tokens of the model's own gate weights: so `r = r0(x)` reproduces the model exactly.
+    Sites with fewer experts than the widest one are padded with weights of zero.
+
+    Attributes
+    ----------
+    name : as it is typed on the command line and stored with runs.
+    sites : the routing sites, in the order of `r`'s second dimension.
+    fingerprint : a hash that changes when the weights or the arithmetic do.
+    preset : the name of the setting (`r2t2.rerouting.settings.PRESETS`) chosen for the model.
+    notice : what a user must know before trusting an answer; empty if nothing.
+    router : the module behind `route` where it can be trained by itself, else None.
+    """
+
+    name: str
+    sites: tuple[Site, ...]
+    fingerprint: str
+    preset: str = "paper"
+    notice: str = ""
+    router: nn.Module | None = None
+    device: torch.device
+
+    @abstractmethod
+    def encode(self, samples: Sequence[Sample]) -> Batch:
+        """All that does not depend on routing, computed once per sample; reads no label."""
+
+    @abstractmethod
+    def target(self, samples: Sequence[Sample]) -> Batch:
+        """The samples' labels in the form `loss` takes.
+
+        Raises
+        ------
+        ValueError : a sample has no label, or one that the model cannot express.
+        """
+
+    @abstractmethod
+    def route(self, encoded: Batch) -> Float[Tensor, "batch sites experts"]:
+        """The router's own `r`."""
+
+    @abstractmethod
+    def loss(
+        self, encoded: Batch, target: Batch, r: Float[Tensor, "batch sites experts"]
+    ) -> Float[Tensor, " batch"]:
+        """The loss of each target under `r`, in nats, differentiable in `r` (paper, eq. 2)."""
+
+    @abstractmethod
+    def answer(self, encoded: Batch, r: Float[Tensor, "batch sites experts"]) -> Answers:
+        """The answers under `r`."""
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Every expert's name once, in order of first appearance."""
+        return tuple(dict.fromkeys(name for site in self.sites for name in site.experts))
+
+
+def expert_weights(
+    r: Float[Tensor, "*batch sites experts"], sites: Sequence[Site]
+) -> Float[Tensor, "*batch names"]:
+    """Mean over layers of each expert's weight, in the order of `RoutedModel.experts`."""
+    names = list(dict.fromkeys(name for site in sites for name in site.experts))
+    places = [
+        [(s, site.experts.index(name)) for s, site in enumerate(sites) if name in site.experts]
+        for name in names
+    ]
+    return torch.stack(
+        [torch.stack([r[..., s, e] for s, e in where]).mean(0) for where in places], -1
+    )
+
+
+def top1(r: Float[Tensor, "*batch sites experts"], sites: Sequence[Site]) -> Int[Tensor, " *batch"]:
+    """The sample's top-1 expert: arg max of the mean over layers; ties to the lowest index."""
+    return expert_weights(r, sites).argmax(-1)

@@ -1,0 +1,252 @@
+"""Runs strategies: one model, one reference set, batches of samples in, trajectories out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from r2t2.contract import Answers, Batch, RoutedModel
+from r2t2.controls import fit_constant, fit_router
+from r2t2.embedders import embed
+from r2t2.reference import ReferenceSet
+from r2t2.rerouting import strategies
+from r2t2.rerouting.descent import Losses, Path
+from r2t2.rerouting.settings import Setting
+from r2t2.rerouting.trajectory import Cost, Neighbours, Trajectory
+from r2t2.samples import Dataset, Sample
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Samples with all that strategies share: encoded once, routed once, embedded once."""
+
+    samples: Sequence[Sample]
+    encoded: Batch
+    r: Float[Tensor, "batch sites experts"]
+    embeddings: Float[np.ndarray, "batch dimensions"]
+
+
+class Memory:
+    """The references' encodings, each made when it is first needed and then kept."""
+
+    def __init__(self, model: RoutedModel, reference: ReferenceSet, dataset: Dataset) -> None:
+        self._model, self._dataset = model, dataset
+        self._positions = reference.table["position"].to_numpy()
+        self._known = torch.zeros(len(reference), dtype=torch.bool)
+        self._kept: Batch | None = None
+
+    def __call__(self, index: Int[Tensor, " rows"]) -> Batch:
+        """Encodings and targets (their names begin with "target.") of some references."""
+        missing = index[~self._known[index]].unique()
+        for chunk in missing.split(256):
+            samples = [self._dataset[int(p)] for p in self._positions[chunk.numpy()]]
+            encoded = self._model.encode(samples).tensors
+            target = self._model.target(samples).tensors
+            made = {**encoded, **{f"target.{name}": t for name, t in target.items()}}
+            if self._kept is None:
+                size = len(self._known)
+                self._kept = Batch({n: t.new_empty((size, *t.shape[1:])) for n, t in made.items()})
+            for name, tensor in made.items():
+                self._kept.tensors[name][chunk.to(tensor.device)] = tensor
+            self._known[chunk] = True
+        assert self._kept is not None, "an empty index has no encodings"
+        return self._kept[index.to(next(iter(self._kept.tensors.values())).device)]
+
+
+def split_target(batch: Batch) -> tuple[Batch, Batch]:
+    """A batch of `Memory` -> what was encoded, and the targets."""
+    prefix = "target."
+    encoded = {n: t for n, t in batch.tensors.items() if not n.startswith(prefix)}
+    target = {n.removeprefix(prefix): t for n, t in batch.tensors.items() if n.startswith(prefix)}
+    return Batch(encoded), Batch(target)
+
+
+class Engine:
+    """A model and a reference set, ready to re-route.
+
+    Parameters
+    ----------
+    model : on its device.
+    reference : built with the same model.
+    dataset : the samples that the reference set was built from.
+    """
+
+    def __init__(self, model: RoutedModel, reference: ReferenceSet, dataset: Dataset) -> None:
+        self.model = model
+        self.reference = reference
+        self.dataset = dataset
+        self._memories = {
+            "all": Memory(model, reference, dataset),
+            "correct": Memory(model, reference.correct, dataset),
+        }
+        self._fitted: dict[tuple[object, ...], object] = {}
+
+    def references(self, setting: Setting) -> ReferenceSet:
+        """The part of the reference set that a setting listens to."""
+        return self.reference if setting.references == "all" else self.reference.correct
+
+    def prepare(self, samples: Sequence[Sample]) -> Prepared:
+        """Encode, route and embed samples, once for all strategies."""
+        with torch.no_grad():
+            encoded = self.model.encode(samples)
+            r = self.model.route(encoded)
+        questions = [sample.question for sample in samples]
+        return Prepared(samples, encoded, r, embed(questions, self.reference.manifest["embedder"]))
+
+    def run(self, prepared: Prepared, setting: Setting, trace: bool = True) -> Trajectory:
+        """Re-route prepared samples by a strategy.
+
+        With `trace`, the answer at every step is asked for; without, only the first and the
+        last, which is what a deployed system would do.
+
+        Raises
+        ------
+        ValueError : the oracle was asked for and a sample has no label.
+        """
+        started = time.perf_counter()
+        neighbours, path, passes = self._path(prepared, setting)
+        self._settle()
+        seconds = time.perf_counter() - started
+        steps = range(path.r.shape[1]) if trace else (0, path.r.shape[1] - 1)
+        answers = self._answers(prepared.encoded, [path.r[:, step] for step in steps])
+        known = neighbours is not None and bool(path.losses.isfinite().any())
+        return Trajectory(
+            setting,
+            path.r,
+            path.objective,
+            answers,
+            neighbours,
+            path.losses if known else None,
+            Cost(*passes, seconds),
+        )
+
+    def _answers(
+        self, encoded: Batch, rs: Sequence[Float[Tensor, "batch sites experts"]]
+    ) -> list[Answers]:
+        # Steps that change nothing are not asked again: most of mode finding's are such.
+        answers: list[Answers] = []
+        for i, r in enumerate(rs):
+            same = i > 0 and torch.equal(r, rs[i - 1])
+            answers.append(answers[-1] if same else self.model.answer(encoded, r))
+        return answers
+
+    def _path(
+        self, prepared: Prepared, setting: Setting
+    ) -> tuple[Neighbours | None, Path, tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]]:
+        r, count = prepared.r, len(prepared.samples)
+        none = torch.zeros(count, dtype=torch.long)
+        once = none + (1 if setting.algorithm == "base" else 2)
+        if setting.algorithm == "oracle":
+            target = self.model.target(prepared.samples)
+
+            def own_loss(r: Tensor) -> Tensor:
+                return self.model.loss(prepared.encoded, target, r)
+
+            path = strategies.oracle(own_loss, r, setting)
+            return None, path, (once + setting.steps + 1, none + setting.steps)
+        if setting.algorithm == "mode_finding":
+            neighbours, path = self._mode_finding(prepared, setting)
+            return neighbours, path, (once, none)
+        if setting.algorithm not in ("ngd", "kernel_regression"):
+            return None, strategies.fixed(r, self._elsewhere(prepared, setting)), (once, none)
+
+        neighbours = self._search(prepared, setting)
+        weights = neighbours.weights.to(r.device)
+        losses = self._losses(neighbours, setting, r.device)
+        found = neighbours.present.sum(-1)
+        if setting.algorithm == "kernel_regression":
+            own = self.references(setting).r[neighbours.index.numpy()]
+            near = torch.from_numpy(own).to(r.device)
+            path = strategies.kernel_regression(losses, weights, r, near, setting)
+            tried = setting.steps + 1 if setting.search else 2
+            passes = once + tried * found, none
+        else:
+            path = strategies.ngd(losses, weights, r, setting)
+            passes = once + (setting.steps + 1) * found, setting.steps * found
+        alone = (found == 0).to(r.device)
+        objective = path.objective.masked_fill(alone[:, None], torch.nan)
+        return neighbours, Path(path.r, objective, path.losses), passes
+
+    def _elsewhere(
+        self, prepared: Prepared, setting: Setting
+    ) -> Float[Tensor, "batch sites experts"]:
+        """The routing of base and of the controls that have no neighbours."""
+        if setting.algorithm == "base":
+            return prepared.r
+        if setting.algorithm == "uniform":
+            widths = [len(site.experts) for site in self.model.sites]
+            r = prepared.r.new_zeros(prepared.r.shape[1:])
+            for site, width in enumerate(widths):
+                r[site, :width] = 1 / width
+            return r
+        key = tuple(setting.options.items())
+        if setting.algorithm == "constant":
+            if key not in self._fitted:
+                self._fitted[key] = fit_constant(self.model, self._whole(setting), setting.seed)
+            constant = self._fitted[key]
+            assert isinstance(constant, Tensor)
+            return constant
+        if key not in self._fitted:
+            self._fitted[key] = fit_router(self.model, self._whole(setting), setting.seed)
+        router = self._fitted[key]
+        assert isinstance(router, torch.nn.Module)
+        with torch.no_grad():
+            return router(prepared.encoded)
+
+    def _whole(self, setting: Setting) -> tuple[Batch, Batch]:
+        everything = torch.arange(len(self.references(setting)))
+        return split_target(self._memories[setting.references](everything))
+
+    def _search(self, prepared: Prepared, setting: Setting) -> Neighbours:
+        return self.references(setting).by_question.search(
+            prepared.embeddings,
+            setting,
+            [sample.id for sample in prepared.samples],
+            [sample.category for sample in prepared.samples],
+        )
+
+    def _mode_finding(self, prepared: Prepared, setting: Setting) -> tuple[Neighbours, Path]:
+        references = self.references(setting)
+        ids = [sample.id for sample in prepared.samples]
+        last: Neighbours | None = None
+
+        def near(r: Tensor) -> tuple[Tensor, Tensor]:
+            nonlocal last
+            found = references.by_routing.search(
+                r.flatten(1).float().cpu().numpy(), setting, ids, [""] * len(ids)
+            )
+            last = last or found
+            there = torch.from_numpy(references.r[found.index.numpy()]).to(r.device)
+            return found.weights.to(r.device), there
+
+        path = strategies.mode_finding(near, prepared.r, setting)
+        assert last is not None
+        return last, path
+
+    def _losses(self, neighbours: Neighbours, setting: Setting, device: torch.device) -> Losses:
+        """The neighbours' losses as a function of the samples' `r`, all in one pass."""
+        owner, slot = neighbours.present.nonzero(as_tuple=True)
+        if len(owner) == 0:
+            nothing = torch.zeros(neighbours.index.shape, device=device)
+            return lambda r: nothing + 0 * r.sum()
+        encoded, target = split_target(
+            self._memories[setting.references](neighbours.index[owner, slot])
+        )
+        owner, slot = owner.to(device), slot.to(device)
+        shape = neighbours.index.shape
+
+        def losses(r: Float[Tensor, "batch sites experts"]) -> Float[Tensor, "batch neighbours"]:
+            each = self.model.loss(encoded, target, r[owner])
+            return each.new_zeros(shape).index_put((owner, slot), each)
+
+        return losses
+
+    def _settle(self) -> None:
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize(self.model.device)

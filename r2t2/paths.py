@@ -1,0 +1,33 @@
+"""Where things lie: what ships, and the cache that runs, references and checkpoints go to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def cache_folder() -> Path:
+    """The cache: `cache/` beside the code, or the folder that R2T2_CACHE names."""
+    return Path(os.environ.get("R2T2_CACHE") or _ROOT / "cache")
+
+
+def runs_folder() -> Path:
+    """Where runs are kept, one folder each."""
+    return cache_folder() / "runs"
+
+
+def reference_folder(name: str) -> Path:
+    """Where a reference set lies."""
+    return cache_folder() / "references" / name
+
+
+def checkpoint_folder(name: str) -> Path:
+    """Where a model trained here lies."""
+    return cache_folder() / "checkpoints" / name
+
+
+def shipped_checkpoint() -> Path:
+    """Where the embedded model's checkpoint ships."""
+    return Path(__file__).resolve().parent / "models" / "mini" / "checkpoint"

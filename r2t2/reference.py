@@ -1,0 +1,183 @@
+"""The reference set: labelled samples, what the model makes of them, and how to find them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from safetensors.numpy import load_file, save_file
+
+from r2t2.contract import RoutedModel
+from r2t2.embedders import embed
+from r2t2.files import written
+from r2t2.rerouting.neighbours import Index
+from r2t2.samples import Dataset
+
+FORMAT = 1
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """Labelled samples with their embeddings and the model's own routing of them.
+
+    Parameters
+    ----------
+    manifest : what it was built from (model, its fingerprint, embedder, dataset, seed) and how
+        many samples were kept (the model answers them correctly) and dropped.
+    table : one row per sample: position (in the dataset), id, question, label, answer, correct,
+        loss, category.
+    embeddings : unit vectors of the questions.
+    r : the router's own.
+    """
+
+    manifest: dict[str, Any]
+    table: pd.DataFrame
+    embeddings: Float[np.ndarray, "samples dimensions"]
+    r: Float[np.ndarray, "samples sites experts"]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that the set holds."""
+        digest = hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode())
+        digest.update(self.table.to_csv(index=False).encode())
+        digest.update(self.embeddings.tobytes() + self.r.tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def correct(self) -> ReferenceSet:
+        """The samples that the model answers correctly: the paper's reference set."""
+        kept = self.table["correct"].to_numpy()
+        return replace(
+            self,
+            table=self.table[kept].reset_index(drop=True),
+            embeddings=self.embeddings[kept],
+            r=self.r[kept],
+        )
+
+    @cached_property
+    def by_question(self) -> Index:
+        """The references to search by their questions' embeddings."""
+        return Index(self.embeddings, self.table["id"], self.table["category"])
+
+    @cached_property
+    def by_routing(self) -> Index:
+        """The references to search by their routing weights."""
+        flat = self.r.reshape(len(self.r), -1)
+        return Index(flat, self.table["id"], self.table["category"], metric="l2")
+
+    def save(self, folder: Path) -> None:
+        """Write the set into a folder; the manifest last, so that it vouches for the rest."""
+        with written(folder / "tensors.safetensors") as part:
+            save_file({"embeddings": self.embeddings, "r": self.r}, part)
+        with written(folder / "samples.parquet") as part:
+            self.table.to_parquet(part, index=False)
+        with written(folder / "manifest.json") as part:
+            part.write_text(json.dumps({"format": FORMAT, **self.manifest}, indent=1) + "\n")
+
+    @staticmethod
+    def load(folder: Path, model: RoutedModel) -> ReferenceSet:
+        """Read a set from a folder.
+
+        Raises
+        ------
+        FileNotFoundError : there is none; the message says how to build one.
+        ValueError : the set is damaged, or was built with another model.
+        """
+        if not (folder / "manifest.json").exists():
+            raise FileNotFoundError(
+                f"there is no reference set in {folder}; build one with "
+                f"'python -m r2t2 reference build --model {model.name}'"
+            )
+        try:
+            manifest = json.loads((folder / "manifest.json").read_text())
+            table = pd.read_parquet(folder / "samples.parquet")
+            tensors = load_file(folder / "tensors.safetensors")
+            embeddings, r = tensors["embeddings"], tensors["r"]
+            whole = manifest.pop("format") == FORMAT and len(table) == len(r) == len(embeddings)
+        except Exception as error:
+            raise ValueError(
+                f"the reference set in {folder} is damaged ({error}); build it again with "
+                f"'python -m r2t2 reference build --model {model.name}'"
+            ) from error
+        if not whole:
+            raise ValueError(f"the parts of the reference set in {folder} do not fit together")
+        if manifest["model_fingerprint"] != model.fingerprint:
+            raise ValueError(
+                f"the reference set in {folder} was built with {manifest['model']} "
+                f"{manifest['model_fingerprint']}, but the model in use is {model.name} "
+                f"{model.fingerprint}: its routing and its correct answers are another model's. "
+                f"Build one with 'python -m r2t2 reference build --model {model.name}'"
+            )
+        return ReferenceSet(manifest, table, embeddings, r)
+
+
+def build(
+    model: RoutedModel,
+    dataset: Dataset,
+    seed: int,
+    embedder: str = "wordllama",
+    batch: int = 256,
+    report: Report = lambda done, total: None,
+) -> ReferenceSet:
+    """Answer every labelled sample with the model and keep what happened (section 3).
+
+    All samples are stored; `ReferenceSet.correct` is what the strategies see by default.
+
+    Raises
+    ------
+    ValueError : the model answers none of the samples correctly.
+    """
+    rows: list[dict[str, Any]] = []
+    rs = []
+    for start in range(0, len(dataset), batch):
+        samples = dataset[start : start + batch]
+        with torch.no_grad():
+            encoded = model.encode(samples)
+            r = model.route(encoded)
+            answers = model.answer(encoded, r).texts
+            losses = model.loss(encoded, model.target(samples), r).tolist()
+        rs.append(r.float().cpu().numpy())
+        for offset, (sample, answer, loss) in enumerate(zip(samples, answers, losses, strict=True)):
+            rows.append(
+                {
+                    "position": start + offset,
+                    "id": sample.id,
+                    "question": sample.question,
+                    "label": sample.label,
+                    "answer": answer,
+                    "correct": sample.is_correct(answer),
+                    "loss": loss,
+                    "category": sample.category,
+                }
+            )
+        report(len(rows), len(dataset))
+    table = pd.DataFrame(rows)
+    kept = int(table["correct"].sum())
+    if kept == 0:
+        raise ValueError(
+            f"{model.name} answers none of the {len(table)} samples of {dataset.name} correctly, "
+            "so there is nothing to learn from; check the model and the dataset"
+        )
+    manifest = {
+        "model": model.name,
+        "model_fingerprint": model.fingerprint,
+        "embedder": embedder,
+        "dataset": dataset.name,
+        "seed": seed,
+        "kept": kept,
+        "dropped": len(table) - kept,
+    }
+    return ReferenceSet(manifest, table, embed(table["question"], embedder), np.concatenate(rs))

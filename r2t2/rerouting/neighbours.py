@@ -1,0 +1,117 @@
+"""Who the neighbours are: exact search through faiss (equations 9 and 10)."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Sequence
+from typing import Literal
+
+import faiss
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from r2t2.rerouting import kernels
+from r2t2.rerouting.settings import Setting
+from r2t2.rerouting.trajectory import Neighbours
+
+# A ball can hold thousands of references; the nearest of them carry the weight.
+MOST_IN_BALL = 64
+
+
+class Index:
+    """Reference vectors to search.
+
+    Parameters
+    ----------
+    vectors : of the references.
+    ids : their samples' ids; a reference with the id of the sample itself is never returned.
+    groups : their question types, for the control that draws from the sample's own type.
+    metric : "inner_product" for the unit vectors of an embedder, "l2" for routing weights.
+    """
+
+    def __init__(
+        self,
+        vectors: Float[np.ndarray, "references dimensions"],
+        ids: Sequence[str],
+        groups: Sequence[str],
+        metric: Literal["inner_product", "l2"] = "inner_product",
+    ) -> None:
+        self.vectors = np.ascontiguousarray(vectors, np.float32)
+        self.metric = metric
+        self._positions = {id: i for i, id in enumerate(ids)}
+        self._groups = np.array(groups)
+        kind = faiss.IndexFlatIP if metric == "inner_product" else faiss.IndexFlatL2
+        self._index = kind(self.vectors.shape[1])
+        self._index.add(self.vectors)
+
+    def search(
+        self,
+        queries: Float[np.ndarray, "batch dimensions"],
+        setting: Setting,
+        ids: Sequence[str],
+        groups: Sequence[str],
+    ) -> Neighbours:
+        """The neighbours of each query and their kernel weights, as the setting wants them.
+
+        Parameters
+        ----------
+        queries : of the samples, in the references' space.
+        ids, groups : of the samples; the groups are read by the same-type control only.
+        """
+        queries = np.ascontiguousarray(queries, np.float32)
+        own = [self._positions.get(id, -1) for id in ids]
+        if setting.neighbourhood == "ball":
+            found = self._ball(queries, setting.epsilon)
+        elif setting.neighbourhood == "nearest":
+            depth = min(setting.k + 1, len(self.vectors))
+            found = list(self._index.search(queries, depth)[1])
+        else:
+            found = [self._draw(setting, id, group) for id, group in zip(ids, groups, strict=True)]
+        most = MOST_IN_BALL if setting.neighbourhood == "ball" else setting.k
+        rows = [row[row != me][:most] for row, me in zip(found, own, strict=True)]
+        index = np.zeros((len(rows), max(1, *map(len, rows))), np.int64)
+        present = np.zeros(index.shape, bool)
+        for i, row in enumerate(rows):
+            index[i, : len(row)], present[i, : len(row)] = row, True
+        return self._weigh(queries, index, present, setting)
+
+    def _weigh(
+        self,
+        queries: Float[np.ndarray, "batch dimensions"],
+        index: Int[np.ndarray, "batch neighbours"],
+        present: np.ndarray,
+        setting: Setting,
+    ) -> Neighbours:
+        x = torch.from_numpy(queries)
+        there = torch.from_numpy(present)
+        vectors = torch.from_numpy(self.vectors[index])
+        if setting.neighbourhood in ("random", "same_type"):
+            weights = there / there.sum(-1, keepdim=True).clamp_min(1)
+        else:
+            weights = kernels.weights(setting.kernel, x, vectors, there, setting.bandwidth)
+        distance = kernels.distance(x, vectors).masked_fill(~there, torch.nan)
+        return Neighbours(torch.from_numpy(index), there, distance, weights)
+
+    def _ball(
+        self, queries: Float[np.ndarray, "batch dimensions"], epsilon: float
+    ) -> list[Int[np.ndarray, " found"]]:
+        # Of unit vectors, d^2 = 2 - 2 <x, y>. faiss leaves the limit itself out of the range,
+        # equation 10 does not.
+        limit = 1 - epsilon**2 / 2 if self.metric == "inner_product" else epsilon**2
+        limit += -1e-6 if self.metric == "inner_product" else 1e-6
+        limits, scores, labels = self._index.range_search(queries, limit)
+        order = -scores if self.metric == "inner_product" else scores
+        return [
+            labels[a:b][np.argsort(order[a:b], kind="stable")]
+            for a, b in itertools.pairwise(limits)
+        ]
+
+    def _draw(self, setting: Setting, id: str, group: str) -> Int[np.ndarray, " found"]:
+        # Seeded by the sample, not by its place in a batch: shards and resumed runs agree.
+        rng = np.random.default_rng([setting.seed, zlib.crc32(id.encode())])
+        pool = np.arange(len(self.vectors))
+        if setting.neighbourhood == "same_type":
+            pool = pool[self._groups == group]
+        return rng.choice(pool, min(setting.k + 1, len(pool)), replace=False)

@@ -1,0 +1,88 @@
+"""What a dataset gives and a model takes: one question about one image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One visual question; the image is loaded when first asked for.
+
+    Parameters
+    ----------
+    id : unique within its dataset.
+    question : as a person would type it.
+    load_image : returns the RGB image.
+    label : the accepted answer, or None where it is not known. Only the oracle, the
+        building of a reference set and the scoring read it.
+    choices : the options of a multiple-choice question; empty for an open one.
+    dataset, category : where it comes from and its kind, for tables and filters.
+    """
+
+    id: str
+    question: str
+    load_image: Callable[[], Image.Image] = field(repr=False, compare=False)
+    label: str | None = None
+    choices: tuple[str, ...] = ()
+    dataset: str = ""
+    category: str = ""
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The RGB image, loaded once."""
+        return self.load_image()
+
+    def is_correct(self, answer: str) -> bool:
+        """Whether `answer` equals the label; case, articles and punctuation do not count.
+
+        Raises
+        ------
+        ValueError : the sample has no label.
+        """
+        if self.label is None:
+            raise ValueError(f"sample {self.id} has no label, so no answer to it can be scored")
+        return _normalise(answer) == _normalise(self.label)
+
+
+class Dataset(Sequence[Sample]):
+    """A named sequence of samples, each made when it is asked for.
+
+    Parameters
+    ----------
+    name : as it is shown and stored.
+    size : number of samples.
+    make : the sample at a position.
+    """
+
+    def __init__(self, name: str, size: int, make: Callable[[int], Sample]) -> None:
+        self.name = name
+        self._size = size
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return [self._make(i) for i in range(*index.indices(self._size))]
+        if not -self._size <= index < self._size:
+            raise IndexError(f"{self.name} has {self._size} samples; there is none at {index}")
+        return self._make(index % self._size)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self._make(i) for i in range(self._size))
+
+    def head(self, n: int | None) -> Dataset:
+        """The first n samples under the same name (all of them for None)."""
+        return self if n is None else Dataset(self.name, min(n, self._size), self._make)
+
+
+def _normalise(text: str) -> str:
+    words = re.sub(r"[^\w\s]", " ", text.lower()).split()
+    return " ".join(word for word in words if word not in ("a", "an", "the"))
