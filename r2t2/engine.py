@@ -17,7 +17,7 @@ from r2t2.embedders import embed
 from r2t2.reference import ReferenceSet
 from r2t2.rerouting import strategies
 from r2t2.rerouting.descent import Losses, Path
-from r2t2.rerouting.settings import Setting
+from r2t2.rerouting.settings import References, Setting
 from r2t2.rerouting.trajectory import Cost, Neighbours, Trajectory
 from r2t2.samples import Dataset, Sample
 
@@ -44,7 +44,11 @@ class Memory:
     def __call__(self, index: Int[Tensor, " rows"]) -> Batch:
         """Encodings and targets (their names begin with "target.") of some references."""
         missing = index[~self._known[index]].unique()
-        for chunk in missing.split(256):
+        if len(missing) == 1:
+            # A batch of one is rounded otherwise than a larger one; with company, what a
+            # reference is encoded to does not depend on what was asked for before.
+            missing = torch.cat([missing, (missing + 1) % len(self._known)])
+        for chunk in missing.split(256) if len(missing) else ():
             samples = [self._dataset[int(p)] for p in self._positions[chunk.numpy()]]
             encoded = self._model.encode(samples).tensors
             target = self._model.target(samples).tensors
@@ -188,20 +192,25 @@ class Engine:
         key = tuple(setting.options.items())
         if setting.algorithm == "constant":
             if key not in self._fitted:
-                self._fitted[key] = fit_constant(self.model, self._whole(setting), setting.seed)
+                self._fitted[key] = fit_constant(
+                    self.model, self.everything(setting.references), setting.seed
+                )
             constant = self._fitted[key]
             assert isinstance(constant, Tensor)
             return constant
         if key not in self._fitted:
-            self._fitted[key] = fit_router(self.model, self._whole(setting), setting.seed)
+            self._fitted[key] = fit_router(
+                self.model, self.everything(setting.references), setting.seed
+            )
         router = self._fitted[key]
         assert isinstance(router, torch.nn.Module)
         with torch.no_grad():
             return router(prepared.encoded)
 
-    def _whole(self, setting: Setting) -> tuple[Batch, Batch]:
-        everything = torch.arange(len(self.references(setting)))
-        return split_target(self._memories[setting.references](everything))
+    def everything(self, references: References) -> tuple[Batch, Batch]:
+        """All references, encoded, and their targets."""
+        size = len(self.reference if references == "all" else self.reference.correct)
+        return split_target(self._memories[references](torch.arange(size)))
 
     def _search(self, prepared: Prepared, setting: Setting) -> Neighbours:
         return self.references(setting).by_question.search(

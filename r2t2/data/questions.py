@@ -299,7 +299,7 @@ _ASK: dict[str, Callable[[np.random.Generator, Scene, str], Asked]] = {
     "knowledge": _knowledge,
     "reading": _reading,
 }
-TYPES = tuple(_ASK)
+TYPES: tuple[str, ...] = tuple(_ASK)
 REFERENCES: dict[str, tuple[str, ...]] = {
     "existence": ("shape", "colour+shape", "texture+shape"),
     "colour": ("shape", "texture", "size"),

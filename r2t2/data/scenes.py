@@ -123,10 +123,10 @@ def draw(rng: np.random.Generator, statistics: Statistics, needs_sign: bool = Fa
     cells = rng.permutation(GRID * GRID)
     things = []
     for cell in cells[:count]:
-        thing = Thing(
-            int(cell),
-            *(str(rng.choice(names)) for names in (SHAPES, COLOURS, TEXTURES, SIZES)),
+        shape, colour, texture, size = (
+            str(rng.choice(names)) for names in (SHAPES, COLOURS, TEXTURES, SIZES)
         )
+        thing = Thing(int(cell), shape, colour, texture, size)
         slack = int(CELL / 2 - _RADIUS[thing.size] - 1)
         dx, dy = rng.integers(-slack, slack + 1, 2)
         things.append(replace(thing, dx=int(dx), dy=int(dy)))
@@ -153,7 +153,8 @@ def render(scene: Scene) -> Image.Image:
     rng = np.random.default_rng(scene.seed)
     canvas = _backdrop(scene.backdrop, rng)
     towards = np.array([np.cos(scene.light), np.sin(scene.light)], np.float32)
-    for item in (*scene.things, *scene.signs):
+    items: tuple[Thing | Sign, ...] = (*scene.things, *scene.signs)
+    for item in items:
         _cast_shadow(canvas, item, towards)
     for thing in scene.things:
         _paint_thing(canvas, thing, towards)
@@ -284,7 +285,7 @@ def _word(word: str) -> Float[np.ndarray, "64 64"]:
         left = CELL / 2 + (i - len(word) / 2) * 17 + 3
         for line in _STROKES[letter].split(";"):
             points = [
-                (left + int(px) * 2.75, CELL / 2 + (int(py) - 3) * 3.7) for px, py in line.split()
+                (left + int(p[0]) * 2.75, CELL / 2 + (int(p[1]) - 3) * 3.7) for p in line.split()
             ]
             for (ax, ay), (bx, by) in itertools.pairwise(points):
                 along = ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / (

@@ -62,9 +62,10 @@ class Mini(RoutedModel):
         self.device = torch.device(device)
         self.perception = Perception()
         self.network = Network(len(ANSWERS), word_table().shape[1])
-        self.router = Gate()
+        gate = Gate()
+        self.router = gate
         modules = nn.ModuleDict(
-            {"perception": self.perception, "network": self.network, "router": self.router.gate}
+            {"perception": self.perception, "network": self.network, "router": gate.gate}
         )
         try:
             modules.load_state_dict(load_file(checkpoint))
@@ -107,6 +108,7 @@ class Mini(RoutedModel):
         return Batch({"answer": torch.tensor(indices, device=self.device)})
 
     def route(self, encoded: Batch) -> Float[Tensor, "batch sites experts"]:
+        assert self.router is not None
         return self.router(encoded)
 
     def loss(

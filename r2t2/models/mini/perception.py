@@ -24,7 +24,7 @@ THUMBNAIL = 64
 PATCH = THUMBNAIL // GRID
 CELLS = GRID * GRID
 CODE = 16
-BASE_NOISE = 0.2
+BASE_NOISE = 0.3
 
 
 @dataclass(frozen=True)

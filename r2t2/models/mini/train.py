@@ -47,6 +47,7 @@ from r2t2.models.mini.perception import (
 from r2t2.models.mini.tokens import tokenise, word_table
 
 Report = Callable[[str, int, int, str], None]
+SAVE_EVERY, REPORT_EVERY = 1000, 50
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Recipe:
     seed : of the weights, the scenes and the order.
     scenes, questions_per_scene : stage 1's data.
     router_scenes : stage 2's, one question each.
+    perception : the share of the encoders' own steps that they are trained for.
     steps, batch, learning_rate : stage 1.
     guided : the part of stage 1 over which routes that mix just what a question needs fade
         out in favour of random ones; learning starts there many times faster.
@@ -69,19 +71,20 @@ class Recipe:
     """
 
     seed: int = 0
-    scenes: int = 24000
+    scenes: int = 16000
     questions_per_scene: int = 4
-    router_scenes: int = 16000
-    steps: int = 8000
+    router_scenes: int = 8000
+    perception: float = 1.0
+    steps: int = 5000
     batch: int = 128
     learning_rate: float = 2e-3
     guided: float = 0.5
-    router_steps: int = 1000
+    router_steps: int = 800
     router_batch: int = 256
     router_learning_rate: float = 3e-3
     relevant: float = 0.75
-    single: float = 0.4
-    most: int = 3
+    single: float = 0.6
+    most: int = 2
     noise: float = 0.1
 
 
@@ -256,7 +259,7 @@ def _train_encoder(
     # Most cells are empty: half of every batch is drawn from those that are not.
     full = (marks[:, columns[0]] < CLASSES[attributes[columns[0]]] - 1).nonzero()[:, 0]
     optimiser = torch.optim.AdamW(encoder.parameters(), weight_decay=0.01)
-    steps = encoder.sense.steps
+    steps = max(round(encoder.sense.steps * recipe.perception), 2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
     for step in range(steps):
         anywhere = torch.randint(len(x), (256,), generator=rng)
@@ -274,7 +277,7 @@ def _train_encoder(
         loss.backward()
         optimiser.step()
         schedule.step()
-        if (step + 1) % 200 == 0:
+        if (step + 1) % REPORT_EVERY == 0:
             report(f"training the {name} encoder", step + 1, steps, f"loss {loss.item():.3f}")
 
 
@@ -340,9 +343,9 @@ def _train_network(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        if (step + 1) % 100 == 0:
+        if (step + 1) % REPORT_EVERY == 0:
             report("stage 1: experts and fusion", step + 1, recipe.steps, f"loss {loss:.3f}")
-        if (step + 1) % 1000 == 0 or step + 1 == recipe.steps:
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps:
             _save(saved, network, optimiser, step + 1)
     return network.eval().requires_grad_(False)
 
@@ -399,6 +402,6 @@ def _train_router(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if (step + 1) % 50 == 0:
+        if (step + 1) % REPORT_EVERY == 0:
             report("stage 2: router", step + 1, recipe.router_steps, f"loss {loss:.3f}")
     return router.eval().requires_grad_(False)

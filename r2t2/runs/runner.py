@@ -1,0 +1,232 @@
+"""Computes runs: batches of samples in, shards out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from r2t2.contract import top1
+from r2t2.engine import Engine, Prepared
+from r2t2.rerouting.settings import Setting
+from r2t2.rerouting.trajectory import Trajectory
+from r2t2.runs.identity import RunSpec
+from r2t2.runs.store import SCHEMAS, Run, UnreadableRun, writing
+from r2t2.samples import Dataset
+
+SHARD = 200
+Report = Callable[[int, int, str], None]
+
+
+class Runner:
+    """Runs strategies on whole benchmarks and keeps the results.
+
+    Parameters
+    ----------
+    engine : the model and its reference set.
+    folder : where runs are kept.
+    shard : samples per shard.
+    """
+
+    def __init__(self, engine: Engine, folder: Path, shard: int = SHARD) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.shard = shard
+        self._prepared: dict[tuple[int, int], Prepared] = {}
+        self._prepared_of: tuple[str, int] | None = None
+
+    def run(
+        self,
+        dataset: Dataset,
+        seed: int,
+        strategy: str,
+        setting: Setting,
+        trace: bool = True,
+        limit: int | None = None,
+        report: Report = lambda done, total, note: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Run:
+        """The run of a strategy on a dataset, as far as it is not in the folder already.
+
+        Parameters
+        ----------
+        dataset, seed : the samples, and the seed that they were drawn from.
+        strategy, setting : what to run, and the name to keep it under.
+        trace : answer and store every step, or only the first and the last.
+        limit : the first samples only.
+        report : called with samples done, samples in total, and a note (mostly empty).
+        cancelled : asked before each shard; True ends the session, and the run returned is
+            "running". Like one that was killed, it goes on when it is asked for again.
+
+        Raises
+        ------
+        RunLocked : another process is writing the run.
+        ValueError : there is no sample, or one has no label.
+        """
+        dataset = dataset if limit is None else dataset.head(max(limit, 0))
+        total = len(dataset)
+        if total == 0:
+            raise ValueError(f"there is nothing to run: no sample of {dataset.name} is asked for")
+        spec = RunSpec.of(self.engine, dataset, seed, strategy, setting, trace, self.shard)
+        folder = self.folder / spec.folder
+        found = _finished(folder, spec)
+        if found is not None:
+            report(total, total, "already in the cache")
+            return found
+        with writing(folder, spec, str(self.engine.model.device)) as writer:
+            for note in writer.notes:
+                report(writer.done, total, note)
+            report(writer.done, total, "")
+            for first in writer.missing:
+                if cancelled():
+                    break
+                started = time.perf_counter()
+                prepared = self._prepare(dataset, seed, first)
+                trajectory = self.engine.run(prepared, setting, trace)
+                samples = sample_rows(self.engine, prepared, trajectory, first)
+                steps = step_rows(self.engine, prepared, trajectory, first)
+                wall = time.perf_counter() - started
+                writer.add(first, samples, steps, trajectory.cost.seconds, wall)
+                report(writer.done, total, "")
+            else:
+                writer.finish()
+        return Run.load(folder)
+
+    def _prepare(self, dataset: Dataset, seed: int, first: int) -> Prepared:
+        if self._prepared_of != (dataset.name, seed):
+            self._prepared.clear()
+            self._prepared_of = dataset.name, seed
+        key = first, min(first + self.shard, len(dataset))
+        if key not in self._prepared:
+            samples = dataset[slice(*key)]
+            prepared = self.engine.prepare(samples)
+            # Copies without their pictures: the encodings are kept, and pictures are large.
+            forgetful = [replace(sample) for sample in samples]
+            self._prepared[key] = replace(prepared, samples=forgetful)
+        return self._prepared[key]
+
+
+def sample_rows(
+    engine: Engine, prepared: Prepared, trajectory: Trajectory, first: int = 0
+) -> pa.Table:
+    """One row per sample (`SCHEMAS["samples"]`), positions counted from `first`.
+
+    Floats are rounded to four decimals. A neighbour is named by its position in the dataset
+    that the reference set was built from.
+
+    Raises
+    ------
+    ValueError : a sample has no label.
+    """
+    samples = prepared.samples
+    answers = trajectory.answers[0].texts, trajectory.answers[-1].texts
+    confidence = [trajectory.answers[i].probabilities.amax(-1) for i in (0, -1)]
+    names = _top1(engine, trajectory.r[:, [0, -1]])
+    columns: dict[str, Any] = {
+        "position": np.arange(first, first + len(samples)),
+        "sample": [sample.id for sample in samples],
+        "category": [sample.category for sample in samples],
+        "label": [sample.label for sample in samples],
+        "base_answer": answers[0],
+        "answer": answers[1],
+        "base_correct": [s.is_correct(a) for s, a in zip(samples, answers[0], strict=True)],
+        "correct": [s.is_correct(a) for s, a in zip(samples, answers[1], strict=True)],
+        "base_confidence": _rounded(confidence[0]),
+        "confidence": _rounded(confidence[1]),
+        "top1_before": names[:, 0],
+        "top1_after": names[:, 1],
+        "forward": trajectory.cost.forward.cpu().numpy(),
+        "backward": trajectory.cost.backward.cpu().numpy(),
+        "objective_before": _rounded(trajectory.objective[:, 0]),
+        "objective_after": _rounded(trajectory.objective[:, -1]),
+        **_neighbours(engine, trajectory, len(samples)),
+    }
+    return pa.table(columns, schema=SCHEMAS["samples"])
+
+
+def step_rows(
+    engine: Engine, prepared: Prepared, trajectory: Trajectory, first: int = 0
+) -> pa.Table:
+    """One row per sample and step that was answered (`SCHEMAS["steps"]`), samples first.
+
+    Floats are rounded to four decimals; `r` is flattened, sites before experts.
+
+    Raises
+    ------
+    ValueError : a sample has no label.
+    """
+    last = trajectory.steps
+    steps = [0, last] if len(trajectory.answers) == 2 else list(range(last + 1))
+    count, r = len(prepared.samples), trajectory.r[:, steps]
+    answers = list(zip(*(step.texts for step in trajectory.answers), strict=True))
+    confidence = torch.stack([step.probabilities.amax(-1) for step in trajectory.answers], 1)
+    width = r[0, 0].numel()
+    columns: dict[str, Any] = {
+        "position": np.arange(first, first + count).repeat(len(steps)),
+        "step": np.tile(steps, count),
+        "objective": _rounded(trajectory.objective[:, steps]).ravel(),
+        "answer": [answer for row in answers for answer in row],
+        "correct": [
+            sample.is_correct(answer)
+            for sample, row in zip(prepared.samples, answers, strict=True)
+            for answer in row
+        ],
+        "confidence": _rounded(confidence).ravel(),
+        "top1": _top1(engine, r).ravel(),
+        "r": _lists(_rounded(r).ravel(), np.full(count * len(steps), width)),
+    }
+    return pa.table(columns, schema=SCHEMAS["steps"])
+
+
+def _neighbours(engine: Engine, trajectory: Trajectory, count: int) -> dict[str, pa.Array]:
+    """The columns that speak of neighbours: lists of those present, empty without any."""
+    found, losses = trajectory.neighbours, trajectory.losses
+    names = [name for name in SCHEMAS["samples"].names if name.startswith("neighbour")]
+    columns: dict[str, Any] = {name: [[]] * count for name in names}
+    if found is None:
+        return columns
+    present = found.present.cpu().numpy()
+    positions = engine.references(trajectory.setting).table["position"].to_numpy(np.int32)
+    values = {
+        "neighbours": positions[found.index.cpu().numpy()],
+        "neighbour_distance": _rounded(found.distance),
+        "neighbour_weight": _rounded(found.weights),
+    }
+    if losses is not None:
+        values["neighbour_loss_before"] = _rounded(losses[:, 0])
+        values["neighbour_loss_after"] = _rounded(losses[:, 1])
+    lengths = present.sum(1)
+    return columns | {name: _lists(value[present], lengths) for name, value in values.items()}
+
+
+def _top1(engine: Engine, r: Float[Tensor, "batch steps sites experts"]) -> np.ndarray:
+    names = np.array(engine.model.experts, object)
+    return names[top1(r, engine.model.sites).cpu().numpy()]
+
+
+def _rounded(values: Float[Tensor, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    # More would be noise of the arithmetic, and fewer distinct values make small files.
+    return values.detach().double().cpu().numpy().round(4).astype(np.float32)
+
+
+def _lists(values: np.ndarray, lengths: np.ndarray) -> pa.Array:
+    ends = np.concatenate([[0], lengths.cumsum()])
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(values))
+
+
+def _finished(folder: Path, spec: RunSpec) -> Run | None:
+    """The complete run in a folder, if every file of it is as it should be."""
+    try:
+        run = Run.load(folder)
+    except UnreadableRun:
+        return None
+    whole = run.status == "complete" and run.id == spec.id
+    return run if whole and not run.damaged and not run.strays else None

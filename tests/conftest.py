@@ -1,0 +1,95 @@
+"""Fixtures that more than one folder of tests needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator:
+    """A running Chromium; skipped where there is none, but never in CI."""
+
+    def missing(what: str) -> None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{what} is missing, and CI must drive the app in a real browser")
+        pytest.skip(f"{what} is missing: the app is not driven in a real browser here")
+
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright")
+    path = shutil.which("chromium")
+    if path is None:
+        missing("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def small_cache(tmp_path_factory) -> Path:
+    """A cache with an untrained model, mini-7, its reference set, and runs of two benchmarks."""
+    import torch
+    from safetensors.torch import save_file
+
+    from r2t2 import reference
+    from r2t2.data import world
+    from r2t2.data.questions import ANSWERS
+    from r2t2.engine import Engine
+    from r2t2.models.mini.model import Gate, Mini
+    from r2t2.models.mini.network import Network
+    from r2t2.models.mini.perception import Perception
+    from r2t2.models.mini.tokens import word_table
+    from r2t2.rerouting.settings import strategy
+    from r2t2.runs.runner import Runner
+
+    folder = tmp_path_factory.mktemp("cache")
+    torch.manual_seed(7)
+    network = Network(len(ANSWERS), word_table().shape[1])
+    modules = torch.nn.ModuleDict(
+        {"perception": Perception(), "network": network, "router": Gate().gate}
+    )
+    checkpoint = folder / "checkpoints" / "mini-7" / "model.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    save_file(modules.state_dict(), checkpoint)
+    model = Mini(checkpoint, "mini-7")
+    samples = world.dataset("reference", 7).head(150)
+    references = reference.build(model, samples, 7)
+    references.save(folder / "references" / "mini-7-reference-wordllama")
+    runner = Runner(Engine(model, references, samples), folder / "runs")
+    for benchmark in ("general", "reading"):
+        for name in ("base", "ngd", "oracle", "uniform"):
+            dataset = world.dataset(benchmark, 7)
+            runner.run(dataset, 7, name, strategy(name, model.preset), limit=20)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """The embedded model that ships, with its reference set."""
+    from r2t2 import studio
+
+    return studio.open_engine("mini", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def dev():
+    """The dev benchmark of seed 0."""
+    from r2t2.data import world
+
+    return world.dataset("dev")

@@ -1,0 +1,275 @@
+"""What is read from a folder of runs, whoever put it there."""
+
+import hashlib
+import json
+import os
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from r2t2.runs import store
+from r2t2.runs.identity import RunSpec
+from r2t2.runs.store import SCHEMAS, DamagedRun, Run, RunLocked, UnreadableRun
+
+SHARD = {
+    "first": 0,
+    "rows": 5,
+    "files": {"samples.parquet": "0", "steps.parquet": "0"},
+    "strategy_seconds": 1.0,
+    "wall_seconds": 1.0,
+}
+CORRECT = [(True, True), (False, True), (False, True), (True, False), (False, False)]
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting_for_the_disk(monkeypatch):
+    # Processes end in these tests; the machine does not.
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
+def spec(strategy="ngd", seed=0, size=5):
+    return RunSpec(
+        "toy", "aaaa", "refs", "bbbb", "colours", seed, size, strategy, {"k": 5}, False, shard=2
+    )
+
+
+def rows(schema, positions):
+    """Rows of a schema: positions, outcomes of `CORRECT`, and nulls elsewhere."""
+    known = {
+        "position": positions,
+        "base_correct": [CORRECT[i][0] for i in positions],
+        "correct": [CORRECT[i][1] for i in positions],
+    }
+    nulls = [None] * len(positions)
+    return pa.table({name: known.get(name, nulls) for name in schema.names}, schema=schema)
+
+
+def made(folder, shards=3, **changes):
+    """A run of five samples in shards of two, of which some are there."""
+    of = spec(**changes)
+    with store.writing(folder / of.folder, of, "cpu") as writer:
+        for first in writer.missing[:shards]:
+            positions = list(range(first, min(first + 2, of.size)))
+            tables = [rows(SCHEMAS[name], positions) for name in ("samples", "steps")]
+            writer.add(first, *tables, strategy_seconds=1.0, wall_seconds=2.0)
+        if not writer.missing:
+            writer.finish()
+    return Run.load(folder / of.folder)
+
+
+def rewrite(run, **changes):
+    """Put other values into a run's manifest."""
+    path = run.folder / "manifest.json"
+    path.write_text(json.dumps({**run.manifest, **changes}))
+
+
+def test_a_complete_run_has_one_pair_of_files_and_the_manifest(tmp_path):
+    run = made(tmp_path)
+    there = {path.name for path in run.folder.iterdir()} - {".lock"}
+    assert there == {"manifest.json", "samples.parquet", "steps.parquet"}
+    assert list(run.samples()["position"]) == [0, 1, 2, 3, 4]
+
+
+def test_figures_count_what_turned_right_and_what_turned_wrong(tmp_path):
+    assert made(tmp_path).figures == {
+        "n": 5,
+        "accuracy": 0.6,
+        "base_accuracy": 0.4,
+        "wrong_to_right": 2,
+        "right_to_wrong": 1,
+    }
+
+
+def test_timings_add_up_over_the_shards(tmp_path):
+    assert made(tmp_path).manifest["timings"] == {
+        "strategy_seconds": 3.0,
+        "wall_seconds": 6.0,
+        "samples_per_second": 0.83,
+    }
+
+
+def test_an_unfinished_run_can_be_read_as_far_as_it_is(tmp_path):
+    run = made(tmp_path, shards=2)
+    assert (run.status, run.done, run.figures) == ("running", 4, {})
+    assert list(run.samples(["position"])["position"]) == [0, 1, 2, 3]
+
+
+def test_a_run_without_a_shard_reads_as_an_empty_table(tmp_path):
+    samples = made(tmp_path, shards=0).samples()
+    assert list(samples.columns) == SCHEMAS["samples"].names
+    assert samples.empty
+
+
+def test_a_reader_is_not_disturbed_by_the_run_being_completed(tmp_path):
+    before = made(tmp_path, shards=2)
+    made(tmp_path)
+    assert len(before.samples()) == 5
+
+
+@pytest.mark.parametrize("name", ["samples", "steps"])
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path, name):
+    run = made(tmp_path)
+    path = run.folder / f"{name}.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert run.damaged == [path.name]
+    with pytest.raises(DamagedRun, match=rf"^{name}\.parquet of .*run the same command again"):
+        getattr(run, name)()
+
+
+def test_another_runs_file_is_a_damaged_file(tmp_path):
+    run, other = made(tmp_path), made(tmp_path, seed=1, size=4)
+    (other.folder / "samples.parquet").replace(run.folder / "samples.parquet")
+    with pytest.raises(DamagedRun, match="checksum"):
+        run.samples()
+
+
+def test_a_file_that_is_no_parquet_is_damaged_even_with_the_right_checksum(tmp_path):
+    run = made(tmp_path)
+    (run.folder / "samples.parquet").write_bytes(b"junk")
+    (shard,) = run.manifest["shards"]
+    files = {**shard["files"], "samples.parquet": hashlib.sha256(b"junk").hexdigest()}
+    rewrite(run, shards=[{**shard, "files": files}])
+    with pytest.raises(DamagedRun, match=r"samples\.parquet"):
+        Run.load(run.folder).samples()
+
+
+@pytest.mark.parametrize("name", ["../secret.parquet", "../other/samples.parquet", "secret"])
+def test_a_manifest_cannot_name_a_file_outside_its_folder(tmp_path, name):
+    run = made(tmp_path)
+    secret = tmp_path / "secret.parquet"
+    secret.write_bytes((run.folder / "samples.parquet").read_bytes())
+    checksum = hashlib.sha256(secret.read_bytes()).hexdigest()
+    (shard,) = run.manifest["shards"]
+    rewrite(run, shards=[{**shard, "files": {name: checksum}}])
+    with pytest.raises(UnreadableRun, match="names the files"):
+        Run.load(run.folder)
+    made(tmp_path)
+    assert secret.exists()
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
+    run = made(tmp_path)
+    outside = tmp_path / "outside.parquet"
+    (run.folder / "samples.parquet").rename(outside)
+    (run.folder / "samples.parquet").symlink_to(outside)
+    with pytest.raises(DamagedRun, match="link"):
+        run.samples()
+
+
+def test_folders_that_hold_no_run_are_skipped_and_told(tmp_path):
+    run = made(tmp_path)
+    junk = {"empty": None, "text": "junk", "list": "[]", "deep": "[" * 100_000, "bytes": "\0"}
+    for name, content in junk.items():
+        (tmp_path / name).mkdir()
+        if content is not None:
+            (tmp_path / name / "manifest.json").write_text(content)
+    (tmp_path / "file").write_text("junk")
+    runs, skipped = store.scan(tmp_path)
+    assert [found.id for found in runs] == [run.id]
+    assert {path.name for path in skipped} == set(junk)
+    assert all(path.name in reason for path, reason in skipped.items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 99},
+        {"id": "0" * 16},
+        {"status": "finished"},
+        {"figures": {"n": "many"}},
+        {"spec": {"model": "toy"}},
+        {"shards": []},
+        {"shards": [{**SHARD, "first": -1}]},
+        {"shards": [{**SHARD, "rows": 6}]},
+        {"shards": [{**SHARD, "files": {"samples.parquet": "0"}}]},
+        {"created": "yesterday"},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_cannot_be_true_is_skipped(tmp_path, change):
+    rewrite(made(tmp_path), **change)
+    assert store.list_runs(tmp_path) == []
+
+
+def test_a_manifest_with_another_shard_of_the_right_size_is_read(tmp_path):
+    rewrite(made(tmp_path), shards=[SHARD])
+    (run,) = store.list_runs(tmp_path)
+    assert run.damaged == list(SHARD["files"])
+
+
+def test_a_folder_that_is_not_there_holds_no_runs(tmp_path):
+    assert store.list_runs(tmp_path / "nowhere") == []
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path):
+    run = made(tmp_path)
+    made(tmp_path, seed=1)
+    assert store.find(tmp_path, run.id[:8]).folder == run.folder
+
+
+def test_an_ambiguous_or_unknown_id_lists_the_candidates(tmp_path):
+    ids = [made(tmp_path, seed=seed).id for seed in (0, 1)]
+    for asked in ("", "no such id"):
+        with pytest.raises(KeyError) as error:
+            store.find(tmp_path, asked)
+        assert all(id in str(error.value) for id in ids)
+
+
+def test_a_deleted_run_is_gone(tmp_path):
+    run = made(tmp_path)
+    store.delete(run)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_being_written_is_neither_written_nor_deleted_by_another(tmp_path):
+    run = made(tmp_path, shards=1)
+    with store.writing(run.folder, run.spec, "cpu"):
+        with (
+            pytest.raises(RunLocked, match="by another process"),
+            store.writing(run.folder, run.spec, "cpu"),
+        ):
+            pass
+        with pytest.raises(RunLocked, match="by another process"):
+            store.delete(run)
+    assert Run.load(run.folder).done == 2
+
+
+def test_shards_of_another_device_are_not_mixed_with_this_ones(tmp_path):
+    run = made(tmp_path, shards=2)
+    with store.writing(run.folder, run.spec, "cuda") as writer:
+        assert writer.missing == [0, 2, 4]
+        assert "another device" in writer.notes[0]
+
+
+def test_the_table_has_a_row_per_run_with_gaps_where_one_is_not_complete(tmp_path):
+    runs = [made(tmp_path, strategy="ngd"), made(tmp_path, shards=1, strategy="oracle")]
+    table = store.runs_table(runs).set_index("strategy")
+    assert list(table["status"]) == ["complete", "running"]
+    assert list(table["n"]) == [5, 5]
+    assert list(table["done"]) == [5, 2]
+    assert table.loc["ngd", "wrong_to_right"] == 2
+    assert table.loc["oracle", ["accuracy", "wrong_to_right"]].isna().all()
+
+
+def test_gathered_rows_say_which_run_they_are_of(tmp_path):
+    runs = [made(tmp_path, strategy="ngd"), made(tmp_path, strategy="oracle", seed=3)]
+    rows = store.gather(runs, ["position", "correct"])
+    assert list(rows.columns) == [
+        "model",
+        "benchmark",
+        "seed",
+        "strategy",
+        "position",
+        "correct",
+    ]
+    assert list(rows["strategy"]) == ["ngd"] * 5 + ["oracle"] * 5
+    assert list(rows["seed"]) == [0] * 5 + [3] * 5
+    assert rows["correct"].dtype == bool
+
+
+def test_nothing_gathered_is_an_empty_table_with_its_columns(tmp_path):
+    pd.testing.assert_index_equal(
+        store.gather([], ["correct"]).columns,
+        pd.Index(["model", "benchmark", "seed", "strategy", "correct"]),
+    )

@@ -1,0 +1,135 @@
+"""The command line, as a user types it."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from r2t2 import bench, cli
+from r2t2.data import world
+from r2t2.paths import cache_folder
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["r2t2", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as leave:
+            status = leave.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def empty(monkeypatch, tmp_path):
+    """A cache with the shipped reference set and no runs."""
+    shutil.copytree(cache_folder() / "references", tmp_path / "references")
+    monkeypatch.setenv("R2T2_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_models_lists_the_embedded_model(command):
+    status, out, _ = command("models", "--json")
+    (mini,) = [row for row in json.loads(out) if row["name"] == "mini"]
+    assert status == 0
+    assert "TEXTURE" in mini["experts"]
+
+
+def test_results_are_a_list_with_what_was_promised(command):
+    status, out, _ = command("results", "--json")
+    rows = json.loads(out)
+    assert status == 0
+    keys = {"benchmark", "seed", "strategy", "n", "accuracy", "wrong_to_right", "right_to_wrong"}
+    assert all(keys <= set(row) for row in rows)
+    assert {row["seed"] for row in rows} >= {0, 1, 2}
+    assert {row["benchmark"] for row in rows} == {*world.BENCHMARKS, "mean"}
+    names = "base uniform constant mode_finding kernel_regression ngd ngd_paper oracle"
+    assert {*names.split(), "ngd_random_neighbours"} <= {row["strategy"] for row in rows}
+
+
+def test_results_of_an_empty_cache_say_how_to_make_some(command, empty):
+    status, _, err = command("results")
+    assert status == 2
+    assert "python -m r2t2 run" in err
+
+
+def test_a_run_is_stored_shown_exported_and_deleted(command, empty, tmp_path):
+    status, out, _ = command(
+        "run", "--strategy", "uniform", "--benchmark", "reading", "--limit", 5, "--json"
+    )
+    (row,) = json.loads(out)
+    assert (status, row["n"], row["strategy"]) == (0, 5, "uniform")
+    _, listed, _ = command("runs", "list", "--json")
+    (found,) = json.loads(listed)
+    _, shown, _ = command("runs", "show", found["id"])
+    assert json.loads(shown)["spec"]["benchmark"] == "reading"
+    for name in ("rows.csv", "rows.parquet"):
+        assert command("runs", "export", found["id"], tmp_path / name)[0] == 0
+        assert (tmp_path / name).stat().st_size > 0
+    assert command("runs", "delete", found["id"], "--yes")[0] == 0
+    assert json.loads(command("runs", "list", "--json")[1]) == []
+
+
+def test_an_option_of_a_strategy_can_be_set(command, empty):
+    arguments = ("--strategy", "ngd", "--benchmark", "size", "--limit", 2, "--set", "k=3")
+    assert command("run", *arguments)[0] == 0
+    run_id = json.loads(command("runs", "list", "--json")[1])[0]["id"]
+    assert json.loads(command("runs", "show", run_id)[1])["spec"]["setting"]["k"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("run", "--strategy", "magic"), "kernel_regression"),
+        (("run", "--benchmark", "mmbench"), "knowledge"),
+        (("run", "--set", "k=0"), "between 1 and 100"),
+        (("run", "--set", "neighbours=3"), "OPTION"),
+        (("run", "--model", "mini-99"), "r2t2 train"),
+        (("runs", "show", "zzz"), "no run"),
+        (("inspect", "nowhere.png", "what is it?"), "nowhere.png"),
+    ],
+)
+def test_a_mistake_gets_a_sentence_that_says_what_to_do(command, arguments, says):
+    status, _, err = command(*arguments)
+    assert status == 2
+    assert says in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_inspect_answers_by_every_strategy(command, tmp_path):
+    sample = world.dataset("reading")[0]
+    sample.image.save(tmp_path / "scene.png")
+    status, out, err = command("inspect", tmp_path / "scene.png", sample.question, "--json")
+    rows = json.loads(out)
+    assert status == 0
+    assert [row["strategy"] for row in rows] == [
+        "base",
+        "mode_finding",
+        "kernel_regression",
+        "ngd",
+    ]
+    assert "rendered scenes" in " ".join(err.split())
+
+
+def test_inspect_runs_the_oracle_only_with_a_label_and_marks_it(command, tmp_path):
+    sample = world.dataset("reading")[0]
+    sample.image.save(tmp_path / "scene.png")
+    _, out, _ = command(
+        "inspect", tmp_path / "scene.png", sample.question, "--label", sample.label, "--json"
+    )
+    assert json.loads(out)[-1]["strategy"] == "oracle (reads the label)"
+
+
+def test_bench_prints_what_was_promised_and_the_yardstick_agrees(engine):
+    rows = {row["name"]: row for row in bench.measure(engine, batch=4, repeats=1)}
+    assert all({"name", "value", "unit"} <= set(row) for row in rows.values())
+    assert "ngd_speedup_over_yardstick" in rows
+    for name in bench.STRATEGIES:
+        assert f"{name}_over_base" in rows
+    assert rows["yardstick_max_difference"]["value"] < 1e-5
