@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -27,6 +27,7 @@ from rich.table import Table
 from r2t2.data import world
 from r2t2.paths import checkpoint_folder, reference_folder, runs_folder
 from r2t2.rerouting.settings import CONTROLS, PRESETS, STRATEGIES, Setting, strategy
+from r2t2.runs.identity import Trace
 
 app = typer.Typer(
     help="R2-T2 Studio: test-time re-routing in mixture-of-experts models.",
@@ -188,6 +189,17 @@ def _overridden(name: str, preset: str, overrides: Sequence[str]) -> Setting:
     return replace(setting, **values)
 
 
+def _trace(asked: str, strategy_name: str) -> Trace:
+    if asked == "auto":
+        if strategy_name == "ngd":
+            return "all"
+        return "none" if strategy_name in CONTROLS else "ends"
+    for known in get_args(Trace):
+        if asked == known:
+            return known
+    raise ValueError(f"--trace is {asked!r}; it must be auto, {', '.join(get_args(Trace))}")
+
+
 @app.command()
 def run(
     strategy_name: Annotated[
@@ -202,13 +214,16 @@ def run(
     preset: Annotated[str | None, typer.Option(help="The model's own by default.")] = None,
     overrides: Annotated[list[str], typer.Option("--set", help="OPTION=VALUE; repeatable.")] = [],  # noqa: B006
     limit: Annotated[int | None, typer.Option(help="Only the first samples.")] = None,
+    trace: Annotated[
+        str, typer.Option(help="Steps to keep: all, ends, none, or auto by strategy.")
+    ] = "auto",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Run strategies on benchmarks; stopped by anything, the same command goes on.
 
-    Only the strategies that re-route by themselves keep their answers at every step; the
-    controls keep the first and the last.
+    By default NGD keeps every step, the other strategies the first and the last, and the
+    controls their outcomes alone.
     """
     from r2t2 import studio
     from r2t2.runs.runner import Runner
@@ -231,7 +246,7 @@ def run(
                         chosen,
                         name,
                         setting,
-                        trace=name not in CONTROLS,
+                        trace=_trace(trace, name),
                         report=partial(report, stage),
                     )
                     rows.append(
@@ -413,11 +428,7 @@ def presets(as_json: Json = False) -> None:
 def main() -> None:
     """Run the command line; what the user can put right is said in a sentence."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        app()
     except (KeyError, ValueError, OSError, RuntimeError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         err.print(f"[red]error:[/red] {message}", highlight=False)

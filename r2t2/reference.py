@@ -159,7 +159,7 @@ def build(
                     "label": sample.label,
                     "answer": answer,
                     "correct": sample.is_correct(answer),
-                    "loss": loss,
+                    "loss": round(loss, 4),
                     "category": sample.category,
                 }
             )

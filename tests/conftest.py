@@ -58,6 +58,7 @@ def small_cache(tmp_path_factory) -> Path:
     from r2t2.rerouting.settings import strategy
     from r2t2.runs.runner import Runner
 
+    torch.set_num_threads(1)  # of tiny batches more are slower, on a busy machine by far
     folder = tmp_path_factory.mktemp("cache")
     torch.manual_seed(7)
     network = Network(len(ANSWERS), word_table().shape[1])

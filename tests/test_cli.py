@@ -93,6 +93,9 @@ def test_an_option_of_a_strategy_can_be_set(command, empty):
         (("run", "--model", "mini-99"), "r2t2 train"),
         (("runs", "show", "zzz"), "no run"),
         (("inspect", "nowhere.png", "what is it?"), "nowhere.png"),
+        (("run", "--nope"), "--nope"),
+        (("train-all",), "train-all"),
+        (("run", "--trace", "some"), "ends"),
     ],
 )
 def test_a_mistake_gets_a_sentence_that_says_what_to_do(command, arguments, says):

@@ -7,16 +7,21 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from r2t2.engine import Engine
 from r2t2.rerouting.settings import Setting
 from r2t2.samples import Dataset
+
+if TYPE_CHECKING:
+    from r2t2.engine import Engine
 
 # Raised whenever strategies, data or stored rows change while all else in a spec stays.
 ARITHMETIC = 1
 # What stands beside a fingerprint only for people to read.
 _NAMES = ("model", "reference")
+
+
+Trace = Literal["all", "ends", "none"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class RunSpec:
     benchmark, seed, size : the samples: the first `size` of a benchmark drawn from `seed`.
     strategy : its name; the same setting under two names is two runs.
     setting : `Setting.options`.
-    trace : whether every step is answered and stored, or only the first and the last.
+    trace : what is stored beside the outcomes: "all" steps, the "ends", or "none".
     shard : samples per shard; how samples are batched is part of how floats are rounded.
     arithmetic : `ARITHMETIC` of the code that made the run.
     """
@@ -44,7 +49,7 @@ class RunSpec:
     size: int
     strategy: str
     setting: dict[str, Any]
-    trace: bool
+    trace: str
     shard: int
     arithmetic: int = ARITHMETIC
 
@@ -55,7 +60,7 @@ class RunSpec:
         seed: int,
         strategy: str,
         setting: Setting,
-        trace: bool,
+        trace: Trace,
         shard: int,
     ) -> RunSpec:
         """The run of a strategy on all samples of a dataset drawn from a seed."""

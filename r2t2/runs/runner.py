@@ -18,7 +18,7 @@ from r2t2.contract import top1
 from r2t2.engine import Engine, Prepared
 from r2t2.rerouting.settings import Setting
 from r2t2.rerouting.trajectory import Trajectory
-from r2t2.runs.identity import RunSpec
+from r2t2.runs.identity import RunSpec, Trace
 from r2t2.runs.store import SCHEMAS, Run, UnreadableRun, writing
 from r2t2.samples import Dataset
 
@@ -49,7 +49,7 @@ class Runner:
         seed: int,
         strategy: str,
         setting: Setting,
-        trace: bool = True,
+        trace: Trace = "all",
         limit: int | None = None,
         report: Report = lambda done, total, note: None,
         cancelled: Callable[[], bool] = lambda: False,
@@ -60,7 +60,9 @@ class Runner:
         ----------
         dataset, seed : the samples, and the seed that they were drawn from.
         strategy, setting : what to run, and the name to keep it under.
-        trace : answer and store every step, or only the first and the last.
+        trace : "all" answers and stores every step, and who the neighbours were; "ends" only
+            the first and the last step, with the neighbours; "none" neither, which makes runs
+            that are kept for their outcomes alone a tenth as large.
         limit : the first samples only.
         report : called with samples done, samples in total, and a note (mostly empty).
         cancelled : asked before each shard; True ends the session, and the run returned is
@@ -90,9 +92,12 @@ class Runner:
                     break
                 started = time.perf_counter()
                 prepared = self._prepare(dataset, seed, first)
-                trajectory = self.engine.run(prepared, setting, trace)
-                samples = sample_rows(self.engine, prepared, trajectory, first)
-                steps = step_rows(self.engine, prepared, trajectory, first)
+                trajectory = self.engine.run(prepared, setting, trace == "all")
+                kept = replace(trajectory, neighbours=None) if trace == "none" else trajectory
+                samples = sample_rows(self.engine, prepared, kept, first)
+                steps = step_rows(self.engine, prepared, kept, first)
+                if trace == "none":
+                    steps = steps.slice(0, 0)
                 wall = time.perf_counter() - started
                 writer.add(first, samples, steps, trajectory.cost.seconds, wall)
                 report(writer.done, total, "")
@@ -119,7 +124,7 @@ def sample_rows(
 ) -> pa.Table:
     """One row per sample (`SCHEMAS["samples"]`), positions counted from `first`.
 
-    Floats are rounded to four decimals. A neighbour is named by its position in the dataset
+    Floats are rounded to four decimals, those of neighbours to three. A neighbour is named by its position in the dataset
     that the reference set was built from.
 
     Raises
@@ -157,7 +162,7 @@ def step_rows(
 ) -> pa.Table:
     """One row per sample and step that was answered (`SCHEMAS["steps"]`), samples first.
 
-    Floats are rounded to four decimals; `r` is flattened, sites before experts.
+    Floats are rounded to four decimals, `r` to three; it is flattened, sites before experts.
 
     Raises
     ------
@@ -181,7 +186,7 @@ def step_rows(
         ],
         "confidence": _rounded(confidence).ravel(),
         "top1": _top1(engine, r).ravel(),
-        "r": _lists(_rounded(r).ravel(), np.full(count * len(steps), width)),
+        "r": _lists(_rounded(r, 3).ravel(), np.full(count * len(steps), width)),
     }
     return pa.table(columns, schema=SCHEMAS["steps"])
 
@@ -197,12 +202,12 @@ def _neighbours(engine: Engine, trajectory: Trajectory, count: int) -> dict[str,
     positions = engine.references(trajectory.setting).table["position"].to_numpy(np.int32)
     values = {
         "neighbours": positions[found.index.cpu().numpy()],
-        "neighbour_distance": _rounded(found.distance),
-        "neighbour_weight": _rounded(found.weights),
+        "neighbour_distance": _rounded(found.distance, 3),
+        "neighbour_weight": _rounded(found.weights, 3),
     }
     if losses is not None:
-        values["neighbour_loss_before"] = _rounded(losses[:, 0])
-        values["neighbour_loss_after"] = _rounded(losses[:, 1])
+        values["neighbour_loss_before"] = _rounded(losses[:, 0], 3)
+        values["neighbour_loss_after"] = _rounded(losses[:, 1], 3)
     lengths = present.sum(1)
     return columns | {name: _lists(value[present], lengths) for name, value in values.items()}
 
@@ -212,9 +217,11 @@ def _top1(engine: Engine, r: Float[Tensor, "batch steps sites experts"]) -> np.n
     return names[top1(r, engine.model.sites).cpu().numpy()]
 
 
-def _rounded(values: Float[Tensor, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def _rounded(
+    values: Float[Tensor, "*shape"], decimals: int = 4
+) -> Float[np.ndarray, "*shape"]:
     # More would be noise of the arithmetic, and fewer distinct values make small files.
-    return values.detach().double().cpu().numpy().round(4).astype(np.float32)
+    return values.detach().double().cpu().numpy().round(decimals).astype(np.float32)
 
 
 def _lists(values: np.ndarray, lengths: np.ndarray) -> pa.Array:

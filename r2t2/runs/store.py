@@ -74,6 +74,11 @@ SCHEMAS: dict[TableName, pa.Schema] = {
         }
     ),
 }
+# Rounded floats are smaller without a dictionary before zstd, repeated texts with one.
+_TEXTS = {
+    table: [field.name for field in schema if field.type == pa.string()]
+    for table, schema in SCHEMAS.items()
+}
 # Only these files are ever read or deleted, so no manifest can name one outside its folder.
 _FILE = re.compile(r"(samples|steps)(-\d{5})?\.parquet")
 # The packages whose versions can change a result or the bytes that it is stored in.
@@ -447,7 +452,13 @@ class Writer:
             path = self._folder / f"{table}{number}.parquet"
             with written(path) as part:
                 # One chunk per column, so that the bytes do not tell how the rows came.
-                pq.write_table(rows.combine_chunks(), part, compression="zstd", compression_level=9)
+                pq.write_table(
+                    rows.combine_chunks(),
+                    part,
+                    compression="zstd",
+                    compression_level=12,
+                    use_dictionary=_TEXTS[table],
+                )
             files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         return {"first": first, "rows": len(samples), "files": files, **seconds}
 

@@ -19,13 +19,13 @@ SPEC = RunSpec(
     size=10,
     strategy="ngd",
     setting={"algorithm": "ngd", "k": 5, "bandwidth": 0.5},
-    trace=True,
+    trace="all",
     shard=200,
 )
 
 
 def spec_of(setting):
-    return RunSpec.of(toy.engine(), toy.dataset(), 0, "any", setting, trace=True, shard=4)
+    return RunSpec.of(toy.engine(), toy.dataset(), 0, "any", setting, trace="all", shard=4)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def spec_of(setting):
         {"size": 9},
         {"strategy": "ngd_paper"},
         {"setting": {**SPEC.setting, "k": 6}},
-        {"trace": False},
+        {"trace": "none"},
         {"shard": 100},
         {"arithmetic": SPEC.arithmetic + 1},
     ],

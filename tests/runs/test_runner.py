@@ -245,7 +245,7 @@ def test_sample_rows_agree_with_the_engine(tmp_path):
         np.stack(list(samples["neighbour_loss_after"])),
         trajectory.losses[:, 1],
         rtol=0,
-        atol=1e-4,
+        atol=6e-4,
     )
 
 
@@ -290,17 +290,24 @@ def test_step_rows_hold_every_step_of_the_routing(tmp_path):
     engine = toy.engine()
     r = engine.run(engine.prepare(list(toy.dataset())), toy.NGD).r
     assert list(steps["step"]) == [0, 1, 2, 3] * toy.SIZE
-    np.testing.assert_allclose(np.stack(list(steps["r"])), r.flatten(0, 1).flatten(1), atol=1e-4)
+    np.testing.assert_allclose(np.stack(list(steps["r"])), r.flatten(0, 1).flatten(1), atol=6e-4)
     strongest = [engine.model.experts[i] for i in r.mean(2).argmax(-1).flatten()]
     assert list(steps["top1"]) == strongest
 
 
 def test_without_trace_the_first_and_the_last_step_keep_their_numbers(tmp_path):
-    traced, brief = toy.run(tmp_path).steps(), toy.run(tmp_path, trace=False).steps()
+    traced, brief = toy.run(tmp_path).steps(), toy.run(tmp_path, trace="ends").steps()
     assert list(brief["step"]) == [0, 3] * toy.SIZE
     ends = traced[traced["step"].isin([0, 3])].reset_index(drop=True)
     assert ends.drop(columns="r").equals(brief.drop(columns="r"))
     np.testing.assert_array_equal(np.stack(list(ends["r"])), np.stack(list(brief["r"])))
+
+
+def test_a_run_kept_for_its_outcomes_alone_has_neither_steps_nor_neighbours(tmp_path):
+    traced, brief = toy.run(tmp_path), toy.run(tmp_path, trace="none")
+    assert brief.steps().empty
+    assert all(len(row) == 0 for row in brief.samples()["neighbours"])
+    assert brief.figures == traced.figures
 
 
 @pytest.mark.parametrize("algorithm", ["base", "uniform", "mode_finding", "kernel_regression"])

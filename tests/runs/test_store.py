@@ -30,7 +30,7 @@ def _without_waiting_for_the_disk(monkeypatch):
 
 def spec(strategy="ngd", seed=0, size=5):
     return RunSpec(
-        "toy", "aaaa", "refs", "bbbb", "colours", seed, size, strategy, {"k": 5}, False, shard=2
+        "toy", "aaaa", "refs", "bbbb", "colours", seed, size, strategy, {"k": 5}, "ends", shard=2
     )
 
 

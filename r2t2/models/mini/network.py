@@ -130,7 +130,8 @@ class Network(nn.Module):
         for i, block in enumerate(self.blocks):
             cells = cells + self.up[i](self.norm[i](mixed[:, i]))
             if i == BLOCKS - 1:
-                queries = block(queries, cells)
+                # The head reads one query alone.
+                queries = block(queries[:, :1], torch.cat([queries[:, 1:], cells], 1))
             else:
                 both = block(torch.cat([queries, cells], 1))
                 queries, cells = both[:, :QUERIES], both[:, QUERIES:]

@@ -1,0 +1,32 @@
+"""The frame of R2-T2 Studio: navigation and sidebar. Start it with `make run`."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from r2t2.models import available
+from r2t2.ui import engine, show
+from r2t2.ui.state import kept, navigation
+
+
+@st.fragment(run_every="15s")
+def device() -> None:
+    """The device and the memory in use, kept up to date."""
+    name, memory = engine.device()
+    st.caption(f"**Device** {name}  \n{memory}")
+
+
+st.set_page_config("R2-T2 Studio", show.icon(), layout="wide")
+st.html(show.STYLE)
+page = navigation()
+with st.sidebar:
+    model = kept("model", "Model", available())
+    kept(
+        "reference",
+        "Reference set",
+        engine.references(model or ""),
+        placeholder="none built yet",
+        help="The labelled samples whose neighbours re-route a sample (section 3).",
+    )
+    device()
+page.run()
