@@ -124,8 +124,8 @@ def sample_rows(
 ) -> pa.Table:
     """One row per sample (`SCHEMAS["samples"]`), positions counted from `first`.
 
-    Floats are rounded to four decimals, those of neighbours to three. A neighbour is named by its position in the dataset
-    that the reference set was built from.
+    Floats are rounded to four decimals, those of neighbours to three. A neighbour is named by
+    its position in the dataset that the reference set was built from.
 
     Raises
     ------
