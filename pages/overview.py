@@ -55,7 +55,13 @@ def results(found: list[Run]) -> None:
             f"{len(benchmarks)}, questions: {int(mean['n'].max()):,}, seeds: "
             f"{', '.join(map(str, seeds))}. Dotted lines: base and NGD.",
         )
+    partly = [name for name in table["strategy"].unique() if name not in set(mean["strategy"])]
     with words:
+        if partly:
+            st.caption(
+                "Not in the mean, because not run on every benchmark and seed: "
+                f"{', '.join(map(label, partly))}."
+            )
         for sentence in sentences(table):
             st.write(sentence)
         st.caption(

@@ -56,7 +56,7 @@ def results_table(samples: pd.DataFrame) -> pd.DataFrame:
     by = ["benchmark", "strategy"]
     sums = keyed.groupby(by, sort=False, observed=True)[columns].sum()
     sums["n"] = keyed.groupby(by, sort=False, observed=True).size()
-    seeds = keyed.groupby([*by, "model", "seed"], sort=False, observed=True)["correct"].mean() * 100
+    seeds = keyed.groupby([*by, "model", "seed"], observed=True)["correct"].mean() * 100
     rows = []
     for (benchmark, strategy), row in sums.iterrows():
         n, right, base = int(row["n"]), int(row["correct"]), int(row["base_correct"])
@@ -108,8 +108,8 @@ def _mean_row(
         "strategy": strategy,
         "n": int(group["n"].sum()),
         "accuracy": accuracy,
-        "low": accuracy - 196 * error,
-        "high": accuracy + 196 * error,
+        "low": max(accuracy - 196 * error, 0.0),
+        "high": min(accuracy + 196 * error, 100.0),
         "gain": float(group["gain"].mean()),
         "p": mcnemar(gained, lost),
         "wrong_to_right": _percent(gained, int(sums["n"].sum()) - right),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from r2t2.contract import RoutedModel
+from typing import TYPE_CHECKING
+
 from r2t2.data import world
-from r2t2.engine import Engine
-from r2t2.models import load_model
 from r2t2.paths import reference_folder
-from r2t2.reference import ReferenceSet
 from r2t2.samples import Dataset
+
+if TYPE_CHECKING:
+    from r2t2.contract import RoutedModel
+    from r2t2.engine import Engine
 
 
 def reference_name(model: str, dataset: str = "reference", embedder: str = "wordllama") -> str:
@@ -50,6 +52,11 @@ def open_engine(
     FileNotFoundError, ValueError, KeyError, RuntimeError : as `load_model` and
         `ReferenceSet.load` say.
     """
+    # Imported here, so that a page without a model opens without torch.
+    from r2t2.engine import Engine
+    from r2t2.models import load_model
+    from r2t2.reference import ReferenceSet
+
     loaded = load_model(model, device) if isinstance(model, str) else model
     folder = reference_folder(reference or reference_name(loaded.name))
     found = ReferenceSet.load(folder, loaded)

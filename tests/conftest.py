@@ -77,6 +77,8 @@ def small_cache(tmp_path_factory) -> Path:
         for name in ("base", "ngd", "oracle", "uniform"):
             dataset = world.dataset(benchmark, 7)
             runner.run(dataset, 7, name, strategy(name, model.preset), limit=20)
+    partly = strategy("mode_finding", model.preset)
+    runner.run(world.dataset("general", 7), 7, "mode_finding", partly, limit=20)
     return folder
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from r2t2.contract import RoutedModel
 from r2t2.paths import checkpoint_folder, shipped_checkpoint
+
+if TYPE_CHECKING:
+    from r2t2.contract import RoutedModel
 
 
 def load_model(name: str = "mini", device: str = "auto") -> RoutedModel:

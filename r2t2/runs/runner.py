@@ -217,9 +217,7 @@ def _top1(engine: Engine, r: Float[Tensor, "batch steps sites experts"]) -> np.n
     return names[top1(r, engine.model.sites).cpu().numpy()]
 
 
-def _rounded(
-    values: Float[Tensor, "*shape"], decimals: int = 4
-) -> Float[np.ndarray, "*shape"]:
+def _rounded(values: Float[Tensor, "*shape"], decimals: int = 4) -> Float[np.ndarray, "*shape"]:
     # More would be noise of the arithmetic, and fewer distinct values make small files.
     return values.detach().double().cpu().numpy().round(decimals).astype(np.float32)
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from PIL import Image
 
+from r2t2.images import decode
 from r2t2.paths import reference_folder
 from r2t2.rerouting.settings import Setting
 from r2t2.samples import Dataset, Sample
-from r2t2.ui.uploads import decode
 
 if TYPE_CHECKING:
     from r2t2.engine import Engine, Prepared
@@ -64,7 +64,7 @@ class Typed:
 
     Parameters
     ----------
-    picture : a file that `uploads.decode` takes.
+    picture : a file that `images.decode` takes.
     label : empty where it is not known.
     origin : "upload", or "scene" for a picture of the embedded world.
     """
@@ -112,7 +112,7 @@ def preview(picture: bytes) -> Image.Image:
 
     Raises
     ------
-    ValueError : as `uploads.decode` says.
+    ValueError : as `images.decode` says.
     """
     image = decode(picture)
     image.thumbnail((640, 640))

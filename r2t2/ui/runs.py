@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from r2t2.analysis import outcomes, results_table
+from r2t2.analysis import MEAN, outcomes, results_table
 from r2t2.paths import runs_folder
 
 if TYPE_CHECKING:
@@ -59,11 +59,16 @@ def samples(runs: list[Run]) -> pd.DataFrame:
 def results(runs: list[Run]) -> pd.DataFrame:
     """`analysis.results_table` of runs.
 
+    The mean has only the strategies that were run on every benchmark and seed; another one's
+    would be the mean of other questions.
+
     Raises
     ------
     DamagedRun : a file of one of them is missing or damaged.
     """
-    return _results(_key(runs))
+    table = _results(_key(runs))
+    mean = table["benchmark"] == MEAN
+    return table[~mean | (table["n"] == table.loc[mean, "n"].max())]
 
 
 def flips(runs: list[Run], outcome: str, strategy: str = "ngd") -> pd.DataFrame:

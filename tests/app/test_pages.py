@@ -60,6 +60,13 @@ def test_overview_shows_every_strategy_beside_its_control(app):
     assert list(table["kind"]) == ["strategy", "strategy", "reads the label", "control"]
 
 
+def test_overview_leaves_a_strategy_out_of_the_mean_that_was_not_run_everywhere(app):
+    test = app()
+    assert "Mode finding" not in list(test.dataframe[0].value["strategy"])
+    assert any(block.value.endswith("seed: Mode finding.") for block in test.caption)
+    assert "Mode finding" in list(app(results="general").dataframe[0].value["strategy"])
+
+
 def test_overview_tells_how_far_ngd_is_from_its_control(app):
     said = " ".join(block.value for block in app().markdown)
     assert "Uniform r" in said

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from r2t2.ui import uploads
-from r2t2.ui.uploads import decode
+from r2t2 import images
+from r2t2.images import decode
 
 
 def saved(image: Image.Image, format: str = "PNG", **options) -> bytes:
@@ -85,7 +85,7 @@ def test_other_formats_are_refused_whatever_their_name(data):
 
 
 def test_too_many_bytes_are_refused_unread(monkeypatch):
-    monkeypatch.setattr(uploads, "MAX_BYTES", 10)
+    monkeypatch.setattr(images, "MAX_BYTES", 10)
     with pytest.raises(ValueError, match="the limit is"):
         decode(b"x" * 11)
 
