@@ -1,4 +1,4 @@
-"""Writes the result tables of README.md from the run cache: `python docs/tables.py`.
+"""Writes the result tables of README.md from the run cache: `python -m docs.tables`.
 
 `--check` writes nothing and fails where README.md does not say what the cache does.
 """
@@ -72,8 +72,8 @@ def filled(text: str) -> str:
     """README.md's text with every marked block filled from the cache."""
     samples = gather(default_runs(list_runs(runs_folder())), ["base_correct", "correct"])
     for name, body in tables(results_table(samples)).items():
-        block = re.compile(f"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
-        text = block.sub(lambda found, body=body: found[1] + body + found[2], text)
+        block = re.compile(f"(<!-- {name} -->).*?(<!-- /{name} -->)", re.DOTALL)
+        text = block.sub(lambda found, body=body: f"{found[1]}\n{body}\n{found[2]}", text)
     return text
 
 
@@ -81,5 +81,5 @@ if __name__ == "__main__":
     now = README.read_text()
     then = filled(now)
     if "--check" in sys.argv and now != then:
-        sys.exit("README.md does not say what the cache does: run 'python docs/tables.py'")
+        sys.exit("README.md does not say what the cache does: run 'python -m docs.tables'")
     README.write_text(then)
