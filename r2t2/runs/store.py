@@ -75,7 +75,7 @@ SCHEMAS: dict[TableName, pa.Schema] = {
     ),
 }
 # Rounded floats are smaller without a dictionary before zstd, repeated texts with one.
-_TEXTS = {
+_TEXTS: dict[str, list[str]] = {
     table: [field.name for field in schema if field.type == pa.string()]
     for table, schema in SCHEMAS.items()
 }
