@@ -33,7 +33,7 @@ FLAGS = [
 # Page -> the query of its address; on Inspect, samples that show something.
 PAGES = {
     "overview": "",
-    "inspect": "inspect?benchmark=reading&sample=3",
+    "inspect": "inspect?benchmark=reading&sample=1",
     "inspect-settings": "inspect?benchmark=spatial&sample=2&k=8&kernel=matern&step=4",
     "inspect-scene": "inspect?source=Build+a+scene",
     "inspect-upload": "inspect?source=Upload",
