@@ -18,7 +18,6 @@ from r2t2.runs.selection import default_runs
 from r2t2.runs.store import gather, list_runs
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-ABLE = ("base", "mode_finding", "kernel_regression", "ngd", "oracle")
 
 
 def tables(table: pd.DataFrame) -> dict[str, str]:

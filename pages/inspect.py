@@ -10,6 +10,7 @@ import streamlit as st
 
 from r2t2 import figures
 from r2t2.data.world import BENCHMARKS
+from r2t2.rerouting.settings import COMPARED
 from r2t2.samples import Sample
 from r2t2.ui import engine, scenes, settings, show
 from r2t2.ui.engine import Ask, Picked, Typed
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from r2t2.engine import Engine
     from r2t2.rerouting.trajectory import Trajectory
 
-COMPARED = ("base", "mode_finding", "kernel_regression", "ngd", "oracle")
 SOURCES = ("Benchmark", "Upload", "Build a scene")
 QUESTION_LIMIT = 300
 STRIP = 6

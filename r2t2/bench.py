@@ -15,10 +15,9 @@ from r2t2.contract import RoutedModel
 from r2t2.data import world
 from r2t2.engine import Engine
 from r2t2.rerouting.descent import learning_rate, project
-from r2t2.rerouting.settings import PAPER, Setting, strategy
+from r2t2.rerouting.settings import COMPARED, PAPER, Setting, strategy
 from r2t2.samples import Sample
 
-FIVE = ("base", "mode_finding", "kernel_regression", "ngd", "oracle")
 STRATEGIES = ("mode_finding", "kernel_regression", "ngd", "ngd_paper", "oracle")
 # The paper's table 4, FLOPs of each method over the base model's 9.9 T (MoAI-7B, MMBench).
 PAPER_OVER_BASE = {
@@ -95,7 +94,7 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
 
     def five() -> None:
         prepared = engine.prepare(one)
-        for name in FIVE:
+        for name in COMPARED:
             engine.run(prepared, strategy(name, preset))
 
     work: dict[str, Callable[[], object]] = {

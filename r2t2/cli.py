@@ -25,8 +25,8 @@ from rich.progress import (
 from rich.table import Table
 
 from r2t2.data import world
-from r2t2.paths import checkpoint_folder, reference_folder, runs_folder
-from r2t2.rerouting.settings import CONTROLS, PRESETS, STRATEGIES, Setting, strategy
+from r2t2.paths import checkpoint_folder, reference_folder, reference_name, runs_folder
+from r2t2.rerouting.settings import COMPARED, CONTROLS, PRESETS, STRATEGIES, Setting, strategy
 from r2t2.runs.identity import Trace
 
 app = typer.Typer(
@@ -165,7 +165,7 @@ def build_reference(
             embedder,
             report=lambda done, total: report("building the reference set", done, total, ""),
         )
-    name = studio.reference_name(model, dataset, embedder)
+    name = reference_name(model, dataset, embedder)
     made.save(reference_folder(name))
     kept, dropped = made.manifest["kept"], made.manifest["dropped"]
     err.print(f"{name}: {kept} samples kept (answered correctly), {dropped} dropped")
@@ -322,9 +322,7 @@ def results(
     from r2t2.runs.selection import default_runs
     from r2t2.runs.store import gather, list_runs
 
-    samples = gather(
-        default_runs(list_runs(runs_folder())), ["base_correct", "correct", "position"]
-    )
+    samples = gather(default_runs(list_runs(runs_folder())), ["base_correct", "correct"])
     if samples.empty:
         raise FileNotFoundError(
             "the cache holds no complete run; make them with 'python -m r2t2 run'"
@@ -364,7 +362,7 @@ def inspect(
         err.print(engine.model.notice)
     prepared = engine.prepare([sample])
     rows = []
-    for name in ("base", "mode_finding", "kernel_regression", "ngd", "oracle"):
+    for name in COMPARED:
         if name == "oracle" and label is None:
             continue
         done = engine.run(prepared, strategy(name, engine.model.preset), trace=False)
@@ -415,8 +413,12 @@ def card(model: Model = "mini", as_json: Json = False) -> None:
     if not isinstance(engine.model, Mini):
         raise ValueError(f"{model} is not the embedded model; only that one has such a card")
     seed = studio.default_seed(model)
-    _print(probes(engine.model, seed), as_json, "linear probes, %")
-    _print(headroom(engine, seed), as_json, "dev accuracy by question type, %")
+    known, room = probes(engine.model, seed), headroom(engine, seed)
+    if as_json:
+        _print([*known, *room], as_json)
+        return
+    _print(known, as_json, "linear probes, %")
+    _print(room, as_json, "dev accuracy by question type, %")
 
 
 @app.command()

@@ -23,6 +23,12 @@ def reference_folder(name: str) -> Path:
     return cache_folder() / "references" / name
 
 
+def reference_name(model: str, dataset: str = "reference", embedder: str = "wordllama") -> str:
+    """The folder name of the reference set that belongs to a model, dataset and embedder."""
+    parts = [model, dataset, embedder.replace("/", "--")]
+    return "-".join(parts)
+
+
 def checkpoint_folder(name: str) -> Path:
     """Where a model trained here lies."""
     return cache_folder() / "checkpoints" / name

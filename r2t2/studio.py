@@ -5,18 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from r2t2.data import world
-from r2t2.paths import reference_folder
+from r2t2.paths import reference_folder, reference_name
 from r2t2.samples import Dataset
 
 if TYPE_CHECKING:
     from r2t2.contract import RoutedModel
     from r2t2.engine import Engine
-
-
-def reference_name(model: str, dataset: str = "reference", embedder: str = "wordllama") -> str:
-    """The folder name of the reference set that belongs to a model, dataset and embedder."""
-    parts = [model, dataset, embedder.replace("/", "--")]
-    return "-".join(parts)
 
 
 def default_seed(model: str) -> int:

@@ -152,7 +152,8 @@ CONTROLS = (
     "ngd_same_type_neighbours",
     "ngd_paper",
 )
-STRATEGIES = ("base", "mode_finding", "kernel_regression", "ngd", "oracle", *CONTROLS)
+COMPARED = ("base", "mode_finding", "kernel_regression", "ngd", "oracle")
+STRATEGIES = (*COMPARED, *CONTROLS)
 
 
 def strategy(name: str, preset: str = "paper") -> Setting:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from r2t2.paths import reference_name
 from r2t2.rerouting.settings import Setting
 from r2t2.samples import Dataset
 
@@ -68,9 +69,7 @@ class RunSpec:
         return RunSpec(
             model=engine.model.name,
             model_fingerprint=engine.model.fingerprint,
-            reference="-".join(
-                [built["model"], built["dataset"], built["embedder"].replace("/", "--")]
-            ),
+            reference=reference_name(built["model"], built["dataset"], built["embedder"]),
             reference_fingerprint=engine.reference.fingerprint,
             benchmark=dataset.name,
             seed=seed,

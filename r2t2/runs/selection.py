@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from r2t2.rerouting.settings import PRESETS, STRATEGIES, strategy
+from r2t2.rerouting.settings import STRATEGIES, strategy
 from r2t2.runs.identity import RunSpec
 from r2t2.runs.store import Run
 
@@ -31,11 +31,7 @@ def default_runs(runs: Sequence[Run]) -> list[Run]:
 def _as_named(spec: RunSpec) -> bool:
     # The embedded models share a preset; any other model has the paper's.
     preset = "mini" if spec.model.startswith("mini") else "paper"
-    return (
-        preset in PRESETS
-        and spec.strategy in STRATEGIES
-        and spec.setting == strategy(spec.strategy, preset).options
-    )
+    return spec.strategy in STRATEGIES and spec.setting == strategy(spec.strategy, preset).options
 
 
 def _order(run: Run) -> tuple[int, str]:
