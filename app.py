@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from r2t2.models import available
-from r2t2.ui import engine, show
-from r2t2.ui.state import kept, navigation
+from r2t2.ui import engine, listen, runs, show
+from r2t2.ui.state import kept, menu, pages
 
 
 @st.fragment(run_every="15s")
@@ -18,15 +18,27 @@ def device() -> None:
 
 st.set_page_config("R2-T2 Studio", show.icon(), layout="wide")
 st.html(show.STYLE)
-page = navigation()
+page = pages()
 with st.sidebar:
-    model = kept("model", "Model", available())
+    links = st.container(gap="xxsmall")
+    model = kept("model", "Model", available()) or ""
     kept(
         "reference",
         "Reference set",
-        engine.references(model or ""),
+        engine.references(model),
         placeholder="none built yet",
         help="The labelled samples whose neighbours re-route a sample (section 3).",
     )
+    kept(
+        "runs",
+        "Run set",
+        runs.sets(model),
+        runs.set_label,
+        placeholder="no runs yet",
+        help="The runs that the pages show: those of one model and reference set, or all.",
+    )
     device()
+    with links:
+        menu()
+listen.downloads()
 page.run()

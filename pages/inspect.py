@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from r2t2 import figures
 from r2t2.data.world import BENCHMARKS
+from r2t2.figures import routing, style
 from r2t2.rerouting.settings import COMPARED
 from r2t2.samples import Sample
 from r2t2.ui import engine, scenes, settings, show
@@ -159,7 +159,7 @@ def compare(
         try:
             done[name] = engine.trajectory(model, reference, ask, setting)
         except ValueError as error:
-            st.warning(f"{figures.label(name)}: not possible.")
+            st.warning(f"{style.label(name)}: not possible.")
             st.text(str(error))
     return done
 
@@ -174,13 +174,13 @@ def card(name: str, trajectory: Trajectory, sample: Sample, opened: Engine) -> s
     expert = experts[int(top1(trajectory.r[0, -1], opened.model.sites))]
     cost = trajectory.cost
     return show.Card(
-        name=figures.label(name).removesuffix(" (reads the label)"),
+        name=style.label(name).removesuffix(" (reads the label)"),
         answer=answer,
         confidence=confidence,
         correct=sample.is_correct(answer) if sample.label else None,
         changed=answer != first.texts[0],
         expert=expert,
-        colour=figures.expert_colours(experts)[expert],
+        colour=style.expert_colours(experts)[expert],
         passes=(int(cost.forward[0]), int(cost.backward[0])),
         milliseconds=1000 * cost.seconds,
         reads_label=trajectory.setting.reads_label,
@@ -200,7 +200,7 @@ def detail(done: dict[str, Trajectory], sample: Sample, opened: Engine) -> None:
         moved,
         default="ngd",
         required=True,
-        format_func=figures.label,
+        format_func=style.label,
         **bound("strategy"),
     )
     trajectory = done[name]
@@ -211,14 +211,14 @@ def detail(done: dict[str, Trajectory], sample: Sample, opened: Engine) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         show.figure(
-            figures.routing_bars(weights, model.experts, step),
+            routing.routing_bars(weights, model.experts, step),
             weights,
             "routing",
             f"Mean weight over the routing sites: base (outline) and step {step} (filled). The "
             "highest bar is the top-1 expert (paper: figure 4).",
         )
         show.figure(
-            figures.expert_lines(weights, model.experts, step),
+            routing.expert_lines(weights, model.experts, step),
             weights,
             "experts",
             "The same means over the steps; a change of the top-1 expert is named where it happens "
@@ -226,14 +226,14 @@ def detail(done: dict[str, Trajectory], sample: Sample, opened: Engine) -> None:
         )
     with right:
         show.figure(
-            figures.routing_heatmap(weights, model.experts, step),
+            routing.routing_heatmap(weights, model.experts, step),
             weights[weights["step"] == step],
             "sites",
             f"r at step {step}: the weight of each expert (columns) at each routing site (rows); "
             "rows sum to 1.",
         )
         show.figure(
-            figures.answer_lines(answers, right_answer(answers, sample), step),
+            routing.answer_lines(answers, right_answer(answers, sample), step),
             answers,
             "answers",
             "Probabilities of the five answers that were likeliest at any step; the right one, "
@@ -242,7 +242,7 @@ def detail(done: dict[str, Trajectory], sample: Sample, opened: Engine) -> None:
     objective = frames.objective(trajectory)
     if objective["objective"].notna().all():
         show.figure(
-            figures.objective_lines(objective, step),
+            routing.objective_lines(objective, step),
             objective,
             "objective",
             "The sample's own loss, which takes its label (eq. 2)."

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from r2t2 import figures
-from r2t2.analysis import ALL_CONTROLS, MEAN
-from r2t2.figures import label
+from r2t2.analysis.results import ALL_CONTROLS, MEAN
+from r2t2.figures import results
+from r2t2.figures.style import label
 from r2t2.rerouting.settings import STRATEGIES
-from r2t2.ui import engine, runs, show
-from r2t2.ui.engine import Picked
+from r2t2.ui import engine, runs, samples, show
 from r2t2.ui.state import PAGES, address, bound, framed
 from r2t2.ui.verdict import sentences
 
@@ -34,7 +33,7 @@ no label of the sample read. The model answers again under the new <code>r</code
 """
 
 
-def results(found: list[Run]) -> None:
+def measured(found: list[Run]) -> None:
     """The result table and its figures."""
     table = runs.results(found)
     kept = table["strategy"].isin(STRATEGIES)
@@ -48,7 +47,7 @@ def results(found: list[Run]) -> None:
     chart, words = st.columns([3, 2], gap="large")
     with chart:
         show.figure(
-            figures.strategy_dots(mean),
+            results.strategy_dots(mean),
             mean,
             "mean-accuracy",
             f"Mean accuracy with 95 % intervals of every strategy and control; benchmarks: "
@@ -73,7 +72,7 @@ def results(found: list[Run]) -> None:
     results_table(table[table["benchmark"] == benchmark], benchmark)
     per_benchmark = table[table["benchmark"] != MEAN]
     show.figure(
-        figures.results_dots(per_benchmark),
+        results.results_dots(per_benchmark),
         per_benchmark,
         "accuracy",
         "Accuracy by benchmark with 95 % intervals, as in the paper's table 2. The oracle reads "
@@ -151,28 +150,16 @@ def examples(found: list[Run], model: str) -> None:
     ]
     if not picked:
         st.write("Inspect a sample of a benchmark, or a picture of your own.")
-    for column, (outcome, row) in zip(st.columns(4), picked, strict=False):
-        ask = Picked(row["benchmark"], int(row["seed"]), int(row["position"]))
-        with column, st.container(border=True):
-            st.image(engine.thumbnail(ask, 256), width="stretch", alt="The sample's picture")
-            st.caption(f"{row['benchmark']} {row['position']} · {outcome} under NGD")
-            st.text(ask.sample().question)
-            st.page_link(
-                PAGES["inspect"],
-                label="Inspect",
-                icon=":material/arrow_forward:",
-                query_params=address(
-                    model,
-                    benchmark=row["benchmark"],
-                    seed=row["seed"],
-                    sample=row["position"],
-                ),
-            )
+    if picked:
+        rows = pd.DataFrame([{**row, "outcome": outcome} for outcome, row in picked])
+        samples.gallery(
+            rows, "examples", "Samples that NGD turned.", lambda row: f"{row['outcome']} under NGD"
+        )
     st.page_link(
         PAGES["inspect"],
         label="Ask about a picture of your own",
         icon=":material/upload:",
-        query_params=address(model, source="Upload"),
+        query_params=address(source="Upload"),
     )
 
 
@@ -219,14 +206,10 @@ st.write(
     "([arXiv 2502.20395](https://arxiv.org/abs/2502.20395))."
 )
 st.html(METHOD)
-models = runs.models()
 model = st.session_state["model"]
-chosen = models
-if len(models) > 1:
-    chosen = st.pills("Runs of", models, selection_mode="multi", default=models, **bound("runs_of"))
-found = runs.shown(chosen or models)
+found = runs.defaults()
 if found:
-    results(found)
+    measured(found)
 else:
     empty()
 st.subheader("Why the router falls short", anchor=False)

@@ -318,11 +318,11 @@ def results(
 
     As JSON: a list of objects, one per benchmark, seed and strategy.
     """
-    from r2t2.analysis import results_table
+    from r2t2.analysis.results import results_table
     from r2t2.runs.selection import default_runs
     from r2t2.runs.store import gather, list_runs
 
-    samples = gather(default_runs(list_runs(runs_folder())), ["base_correct", "correct"])
+    samples = gather(default_runs(list_runs(runs_folder())), "samples", ["base_correct", "correct"])
     if samples.empty:
         raise FileNotFoundError(
             "the cache holds no complete run; make them with 'python -m r2t2 run'"

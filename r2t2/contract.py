@@ -12,21 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from r2t2.samples import Sample
-
-
-@dataclass(frozen=True)
-class Site:
-    """One place where a router mixes experts.
-
-    Parameters
-    ----------
-    name : as it is shown.
-    experts : the names of the experts mixed there; the same name at several sites is the
-        same expert in several layers.
-    """
-
-    name: str
-    experts: tuple[str, ...]
+from r2t2.sites import Site, expert_names
 
 
 @dataclass(frozen=True)
@@ -142,14 +128,14 @@ class RoutedModel(ABC):
     @property
     def experts(self) -> tuple[str, ...]:
         """Every expert's name once, in order of first appearance."""
-        return tuple(dict.fromkeys(name for site in self.sites for name in site.experts))
+        return expert_names(self.sites)
 
 
 def expert_weights(
     r: Float[Tensor, "*batch sites experts"], sites: Sequence[Site]
 ) -> Float[Tensor, "*batch names"]:
     """Mean over layers of each expert's weight, in the order of `RoutedModel.experts`."""
-    names = list(dict.fromkeys(name for site in sites for name in site.experts))
+    names = expert_names(sites)
     places = [
         [(s, site.experts.index(name)) for s, site in enumerate(sites) if name in site.experts]
         for name in names

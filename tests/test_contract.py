@@ -2,7 +2,8 @@
 
 import torch
 
-from r2t2.contract import Answers, Batch, Site, expert_weights, top1
+from r2t2.contract import Answers, Batch, expert_weights, top1
+from r2t2.sites import Site
 
 SAME = (Site("block 1", ("A", "B", "C")), Site("block 2", ("A", "B", "C")))
 MIXED = (Site("image", ("IA", "IB")), Site("language", ("LA", "LB")))

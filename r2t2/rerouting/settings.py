@@ -156,6 +156,15 @@ COMPARED = ("base", "mode_finding", "kernel_regression", "ngd", "oracle")
 STRATEGIES = (*COMPARED, *CONTROLS)
 
 
+def preset_of(model: str) -> str:
+    """The name of the preset chosen for a model, or the paper's where none was.
+
+    A model's replicas share one: "mini-1" has that of "mini".
+    """
+    family = model.partition("-")[0]
+    return family if family in PRESETS else "paper"
+
+
 def strategy(name: str, preset: str = "paper") -> Setting:
     """A strategy's setting under a preset.
 

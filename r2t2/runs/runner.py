@@ -83,7 +83,8 @@ class Runner:
         if found is not None:
             report(total, total, "already in the cache")
             return found
-        with writing(folder, spec, str(self.engine.model.device)) as writer:
+        model = self.engine.model
+        with writing(folder, spec, model.sites, str(model.device)) as writer:
             for note in writer.notes:
                 report(writer.done, total, note)
             report(writer.done, total, "")

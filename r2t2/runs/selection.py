@@ -1,38 +1,72 @@
-"""Which runs a table shows when nobody chose any."""
+"""Which runs a page or a table shows, and what it calls them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from r2t2.rerouting.settings import STRATEGIES, strategy
+from r2t2.rerouting.settings import STRATEGIES, preset_of, strategy
 from r2t2.runs.identity import RunSpec
 from r2t2.runs.store import Run
 
+# Hyper-parameters are chosen on this benchmark, so that no result is reported of it.
+DEV = "dev"
+_TRACES = ("none", "ends", "all")
+
+
+def changes(spec: RunSpec) -> dict[str, object]:
+    """The options in which a run differs from its strategy's own setting for the model."""
+    if spec.strategy not in STRATEGIES:
+        return dict(spec.setting)
+    own = strategy(spec.strategy, preset_of(spec.model)).options
+    return {name: value for name, value in spec.setting.items() if own.get(name) != value}
+
+
+def variant(spec: RunSpec) -> str:
+    """A strategy as tables name it: "ngd" under its own setting, "ngd[k=5]" where changed."""
+    listed = ",".join(f"{name}={value}" for name, value in changes(spec).items())
+    return f"{spec.strategy}[{listed}]" if listed else spec.strategy
+
+
+def best(runs: Iterable[Run]) -> list[Run]:
+    """One complete run per model, reference set, benchmark, seed and variant.
+
+    Of several, the one with the most samples, then with the most steps kept, then the newest.
+    Sorted by seed, then strategies as `STRATEGIES` has them, each before its variants.
+    """
+    kept: dict[tuple[object, ...], Run] = {}
+    for run in runs:
+        if run.status != "complete":
+            continue
+        of = run.spec
+        key = (of.model, of.reference, of.benchmark, of.seed, variant(of))
+        if key not in kept or _rank(run) > _rank(kept[key]):
+            kept[key] = run
+    return sorted(kept.values(), key=_place)
+
 
 def default_runs(runs: Sequence[Run]) -> list[Run]:
-    """One complete run per model, benchmark, seed and strategy, under the strategy's own setting.
+    """`best` of the strategies under their own settings alone: what a results table shows.
 
-    Of several, the one with the most samples, then the newest; runs with changed options are
-    for comparing, and left out here.
+    Of a model with several reference sets, those of the set that most runs are of; runs with
+    changed options are for comparing. Runs on `DEV` are left out: hyper-parameters were chosen
+    on it.
     """
-    best: dict[tuple[str, str, int, str], Run] = {}
-    for run in runs:
-        if run.status != "complete" or not _as_named(run.spec):
-            continue
-        key = (run.spec.model, run.spec.benchmark, run.spec.seed, run.spec.strategy)
-        if key not in best or _order(run) > _order(best[key]):
-            best[key] = run
-    order = {name: i for i, name in enumerate(STRATEGIES)}
-    return sorted(
-        best.values(), key=lambda run: (run.spec.seed, order.get(run.spec.strategy, len(order)))
-    )
+    named = [
+        run for run in best(runs) if variant(run.spec) in STRATEGIES and run.spec.benchmark != DEV
+    ]
+    counts: dict[str, dict[str, int]] = {}
+    for run in named:
+        of_model = counts.setdefault(run.spec.model, {})
+        of_model[run.spec.reference] = of_model.get(run.spec.reference, 0) + 1
+    usual = {model: max(sets, key=lambda name: sets[name]) for model, sets in counts.items()}
+    return [run for run in named if run.spec.reference == usual[run.spec.model]]
 
 
-def _as_named(spec: RunSpec) -> bool:
-    # The embedded models share a preset; any other model has the paper's.
-    preset = "mini" if spec.model.startswith("mini") else "paper"
-    return spec.strategy in STRATEGIES and spec.setting == strategy(spec.strategy, preset).options
+def _rank(run: Run) -> tuple[int, int, str]:
+    return run.spec.size, _TRACES.index(run.spec.trace), str(run.manifest["created"])
 
 
-def _order(run: Run) -> tuple[int, str]:
-    return run.spec.size, str(run.manifest.get("created", ""))
+def _place(run: Run) -> tuple[int, int, str]:
+    known = run.spec.strategy in STRATEGIES
+    order = STRATEGIES.index(run.spec.strategy) if known else len(STRATEGIES)
+    return run.spec.seed, order, variant(run.spec)

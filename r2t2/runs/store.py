@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 
 from r2t2.files import written
 from r2t2.runs.identity import RunSpec
+from r2t2.sites import Site
 
 FORMAT = 1
 FIGURES = ("n", "accuracy", "base_accuracy", "wrong_to_right", "right_to_wrong")
@@ -112,9 +113,9 @@ class Run:
     Parameters
     ----------
     folder : where it lies.
-    manifest : format, id, spec, status, shards (first, rows, files with their sha256,
-        strategy_seconds, wall_seconds), device, versions, created; when complete also
-        figures, timings and finished.
+    manifest : format, id, spec, status, sites (of the model), shards (first, rows, files with
+        their sha256, strategy_seconds, wall_seconds), device, versions, created; when complete
+        also figures, timings and finished.
     """
 
     folder: Path
@@ -146,6 +147,11 @@ class Run:
     def id(self) -> str:
         """Its spec's."""
         return self.spec.id
+
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """The model's routing sites, in the order of `r`."""
+        return tuple(Site(site["name"], tuple(site["experts"])) for site in self.manifest["sites"])
 
     @property
     def status(self) -> Literal["running", "complete"]:
@@ -245,16 +251,34 @@ class Run:
             ) from error
 
 
+@lru_cache(maxsize=8192)
+def _loaded(folder: Path, stamp: tuple[int, int]) -> Run | UnreadableRun:
+    try:
+        return Run.load(folder)
+    except UnreadableRun as error:
+        return error
+
+
+def _stamp(manifest: Path) -> tuple[int, int]:
+    """What changes when a file does: a manifest is replaced, never written into."""
+    try:
+        told = manifest.stat()
+    except OSError:
+        return (0, 0)
+    return (told.st_mtime_ns, told.st_ino)
+
+
 def scan(folder: Path) -> tuple[list[Run], dict[Path, str]]:
     """All runs in a folder by name, and what was skipped with the reason."""
     runs, skipped = [], {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if not path.is_dir():
             continue
-        try:
-            runs.append(Run.load(path))
-        except UnreadableRun as error:
-            skipped[path] = str(error)
+        found = _loaded(path, _stamp(path / "manifest.json"))
+        if isinstance(found, Run):
+            runs.append(found)
+        else:
+            skipped[path] = str(found)
     return runs, skipped
 
 
@@ -320,22 +344,36 @@ def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
     return table.astype(types)
 
 
-def gather(runs: Sequence[Run], columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The sample rows of several runs, with model, benchmark, seed and strategy before them.
+def gather(
+    runs: Sequence[Run],
+    table: TableName = "samples",
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The rows of several runs, with run (its id), model, benchmark, seed and strategy first.
+
+    Texts are categories: a column of them is as small and fast as one of numbers.
 
     Raises
     ------
     DamagedRun : a file of one of them is missing or damaged.
     """
-    parts = [run.read("samples", columns) for run in runs]
-    if not parts:
-        parts = [Run(Path(), {"shards": []}).read("samples", columns)]
-    rows = pa.concat_tables(parts).to_pandas()
+    parts = [run.read(table, columns) for run in runs] or [
+        Run(Path(), {"shards": []}).read(table, columns)
+    ]
+    rows = pa.concat_tables(parts).to_pandas(strings_to_categorical=True)
     lengths = [len(part) for part in parts] if runs else []
-    for place, name in enumerate(("model", "benchmark", "seed", "strategy")):
-        values = pd.Series([getattr(run.spec, name) for run in runs])
-        rows.insert(place, name, values.repeat(lengths).to_numpy())
+    which = np.repeat(np.arange(len(lengths)), lengths)
+    rows.insert(0, "run", _repeated([run.id for run in runs], which))
+    for place, name in enumerate(("model", "benchmark", "seed", "strategy"), 1):
+        values = [getattr(run.spec, name) for run in runs]
+        repeated = np.array(values, int)[which] if name == "seed" else _repeated(values, which)
+        rows.insert(place, name, repeated)
     return rows
+
+
+def _repeated(names: Sequence[str], which: np.ndarray) -> pd.Categorical:
+    codes, known = pd.factorize(np.array(names, object))
+    return pd.Categorical.from_codes(codes[which], known)
 
 
 class Writer:
@@ -346,7 +384,7 @@ class Writer:
     notes : what of an earlier session could not be kept, and why.
     """
 
-    def __init__(self, folder: Path, spec: RunSpec, device: str) -> None:
+    def __init__(self, folder: Path, spec: RunSpec, sites: Sequence[Site], device: str) -> None:
         self.notes: list[str] = []
         self._folder, self._spec = folder, spec
         begun: dict[str, Any] = {
@@ -354,6 +392,7 @@ class Writer:
             "id": spec.id,
             "spec": asdict(spec),
             "status": "running",
+            "sites": [{"name": site.name, "experts": list(site.experts)} for site in sites],
             "shards": [],
             "device": device,
             "versions": _versions(),
@@ -468,15 +507,19 @@ class Writer:
 
 
 @contextmanager
-def writing(folder: Path, spec: RunSpec, device: str) -> Iterator[Writer]:
+def writing(folder: Path, spec: RunSpec, sites: Sequence[Site], device: str) -> Iterator[Writer]:
     """A writer for the run in a folder, which no other process can write meanwhile.
+
+    Parameters
+    ----------
+    sites : the model's, so that who reads the run need not load the model.
 
     Raises
     ------
     RunLocked : another process is writing it.
     """
     with _locked(folder):
-        yield Writer(folder, spec, device)
+        yield Writer(folder, spec, sites, device)
 
 
 @contextmanager
@@ -515,6 +558,9 @@ def _check(manifest: dict[str, Any]) -> None:
             raise ValueError("a shard has no place")
         if not all(isinstance(shard[f"{name}_seconds"], float) for name in ("strategy", "wall")):
             raise ValueError("a shard has no timings")
+    for site in manifest["sites"]:
+        if not all(isinstance(name, str) for name in (site["name"], *site["experts"])):
+            raise ValueError("a routing site has no name or no experts")
     if manifest["status"] not in ("running", "complete"):
         raise ValueError(f"its status is {manifest['status']!r}")
     rows, complete = sum(shard["rows"] for shard in manifest["shards"]), "figures" in manifest

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from r2t2.contract import Site
 from r2t2.reference import ReferenceSet
 from r2t2.rerouting.trajectory import Trajectory
+from r2t2.sites import Site
 
 
 def weights(trajectory: Trajectory, sites: Sequence[Site]) -> pd.DataFrame:

@@ -1,4 +1,7 @@
-"""The run cache as the pages see it: complete runs, each question of the cache asked once."""
+"""The run cache as the pages see it: complete runs, each question of the cache asked once.
+
+What is returned is shared by all sessions: read it, never write into it.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,23 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from r2t2.analysis import MEAN, outcomes, results_table
+from r2t2.analysis.results import MEAN, outcomes, results_table
 from r2t2.paths import runs_folder
+from r2t2.sites import Site
 
 if TYPE_CHECKING:
     from r2t2.runs.store import Run
 
-
-def models() -> list[str]:
-    """The models that there are complete runs of."""
-    return sorted({run.spec.model for run in _complete()})
+# The run set of everything that there is.
+ALL = "all"
 
 
-def shown(models: Sequence[str]) -> list[Run]:
-    """The runs of some models that a table shows: `selection.default_runs` of each."""
-    from r2t2.runs.selection import default_runs
+def complete() -> list[Run]:
+    """The best complete run of each model, reference set, benchmark, seed and variant."""
+    from r2t2.runs.selection import best
+    from r2t2.runs.store import list_runs
 
-    runs = _complete()
-    return [
-        run
-        for model in models
-        for run in default_runs([run for run in runs if run.spec.model == model])
-    ]
+    return best(list_runs(runs_folder()))
 
 
 def unreadable() -> dict[Path, str]:
@@ -40,24 +38,89 @@ def unreadable() -> dict[Path, str]:
     return scan(runs_folder())[1]
 
 
-def _complete() -> list[Run]:
-    from r2t2.runs.store import list_runs
+def sets(model: str) -> list[str]:
+    """The names of the run sets, a model's own first: one per reference set, and `ALL`."""
+    found = sorted(
+        {(run.spec.model != model, run.spec.model, run.spec.reference) for run in complete()}
+    )
+    names = [reference for _, _, reference in found]
+    return [*names, ALL] if len(names) > 1 else names
 
-    return [run for run in list_runs(runs_folder()) if run.status == "complete"]
+
+def set_label(name: str) -> str:
+    """A run set's name as it is shown: its model's, where that has one set only."""
+    if name == ALL:
+        return "all of them"
+    of = {run.spec.reference: run.spec.model for run in complete()}
+    alone = list(of.values()).count(of.get(name, "")) == 1
+    return of[name] if alone else name
 
 
-def samples(runs: list[Run]) -> pd.DataFrame:
-    """The sample rows of runs: model, benchmark, seed, strategy, position, correctness.
+def chosen() -> list[Run]:
+    """The runs of the set that the sidebar names."""
+    name = st.session_state.get("runs")
+    return [run for run in complete() if name in (ALL, run.spec.reference)]
+
+
+def defaults() -> list[Run]:
+    """Those of the chosen set that a results table shows: every strategy as it is named."""
+    from r2t2.runs.selection import default_runs
+
+    return default_runs(chosen())
+
+
+def variant(run: Run) -> str:
+    """The strategy as tables and filters name it, changed options included."""
+    from r2t2.runs.selection import variant
+
+    return variant(run.spec)
+
+
+def benchmarks(runs: Sequence[Run]) -> list[str]:
+    """The benchmarks that there are runs of, by name, dev last."""
+    from r2t2.runs.selection import DEV
+
+    return sorted({run.spec.benchmark for run in runs}, key=lambda name: (name == DEV, name))
+
+
+def sites(runs: Sequence[Run]) -> tuple[Site, ...]:
+    """The routing sites that runs share; of several models' those of the first."""
+    return runs[0].sites if runs else ()
+
+
+def samples(runs: Sequence[Run], *columns: str) -> pd.DataFrame:
+    """The sample rows of runs, texts as categories.
+
+    Returns
+    -------
+    run (its id), model, benchmark, seed, strategy (the variant), position, base_correct,
+    correct, and what else of `store.SCHEMAS["samples"]` is asked for.
 
     Raises
     ------
     DamagedRun : a file of one of them is missing or damaged.
     """
-    return _samples(_key(runs))
+    wanted = dict.fromkeys(["position", "base_correct", "correct", *columns])
+    return _rows(_key(runs), "samples", tuple(wanted))
 
 
-def results(runs: list[Run]) -> pd.DataFrame:
-    """`analysis.results_table` of runs.
+def steps(runs: Sequence[Run], *columns: str) -> pd.DataFrame:
+    """The step rows of runs, texts as categories; without `r` unless it is asked for.
+
+    Returns
+    -------
+    run (its id), model, benchmark, seed, strategy (the variant), position, step, and what of
+    `store.SCHEMAS["steps"]` is asked for.
+
+    Raises
+    ------
+    DamagedRun : a file of one of them is missing or damaged.
+    """
+    return _rows(_key(runs), "steps", tuple(dict.fromkeys(["position", "step", *columns])))
+
+
+def results(runs: Sequence[Run]) -> pd.DataFrame:
+    """`analysis.results.results_table` of runs.
 
     The mean has only the strategies that were run on every benchmark and seed; another one's
     would be the mean of other questions.
@@ -71,25 +134,28 @@ def results(runs: list[Run]) -> pd.DataFrame:
     return table[~mean | (table["n"] == table.loc[mean, "n"].max())]
 
 
-def flips(runs: list[Run], outcome: str, strategy: str = "ngd") -> pd.DataFrame:
+def flips(runs: Sequence[Run], outcome: str, strategy: str = "ngd") -> pd.DataFrame:
     """The samples of which a strategy made an outcome, e.g. "wrong to right"."""
-    rows = samples([run for run in runs if run.spec.strategy == strategy])
+    rows = samples([run for run in runs if variant(run) == strategy])
     return rows[outcomes(rows) == outcome]
 
 
-def _key(runs: list[Run]) -> tuple[tuple[str, str], ...]:
+def _key(runs: Sequence[Run]) -> tuple[tuple[str, str], ...]:
     # What a complete run holds does not change; when it is made anew, `finished` does.
     return tuple((str(run.folder), str(run.manifest["finished"])) for run in runs)
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _samples(key: tuple[tuple[str, str], ...]) -> pd.DataFrame:
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _rows(key: tuple[tuple[str, str], ...], table: str, columns: tuple[str, ...]) -> pd.DataFrame:
     from r2t2.runs.store import Run, gather
 
     runs = [Run.load(Path(folder)) for folder, _ in key]
-    return gather(runs, ["position", "base_correct", "correct"])
+    rows = gather(runs, "samples" if table == "samples" else "steps", columns)
+    named = {run.id: variant(run) for run in runs}
+    rows["strategy"] = rows["run"].map(named).astype("category")
+    return rows
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
+@st.cache_resource(max_entries=16, show_spinner=False)
 def _results(key: tuple[tuple[str, str], ...]) -> pd.DataFrame:
-    return results_table(_samples(key))
+    return results_table(_rows(key, "samples", ("position", "base_correct", "correct")))

@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from r2t2 import figures
+from r2t2.figures import style
 
 # Colours are mixed from the text's own, so that one style serves the light and the dark theme.
 STYLE = """
@@ -45,6 +46,12 @@ STYLE = """
 .r2-question { font-size: 1.15rem; font-weight: 600; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 .r2-small { font-size: .82rem; opacity: .75; overflow-wrap: anywhere; white-space: pre-wrap; }
+.r2-button { display: block; width: 100%; margin-bottom: .5rem; padding: .35rem .75rem;
+  min-height: 2.35rem; font: inherit; color: inherit; background: transparent; cursor: pointer;
+  border: 1px solid color-mix(in srgb, currentColor 20%, transparent); border-radius: 6px; }
+.r2-button:hover, .r2-button:focus-visible { border-color: currentColor; }
+/* What only listens takes no room. */
+.st-key-downloads, [class*="st-key-clicks-"] { position: absolute; height: 0; }
 .r2-steps { display: grid; gap: .8rem;
   grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); }
 .r2-steps h4 { margin: 0 0 .3rem; padding: 0; font-size: .95rem; }
@@ -59,7 +66,7 @@ def icon() -> Image.Image:
     image = Image.new("RGBA", (64, 64))
     pen = ImageDraw.Draw(image)
     for i, height in enumerate((26, 56, 40)):
-        pen.rectangle((4 + 20 * i, 60 - height, 19 + 20 * i, 60), figures.PALETTE[i])
+        pen.rectangle((4 + 20 * i, 60 - height, 19 + 20 * i, 60), style.PALETTE[i])
     return image
 
 
@@ -69,26 +76,74 @@ def escape(text: str) -> str:
 
 
 def figure(figure: go.Figure, data: pd.DataFrame, name: str, caption: str) -> None:
-    """A figure with one sentence about it and its data as CSV; its own bar saves a picture."""
-    st.plotly_chart(figure, key=f"figure-{name}", config=figures.modebar(name), alt=caption)
-    under(data, name, caption)
+    """A figure with one sentence about it, to download as a picture and as its data.
 
-
-def under(data: pd.DataFrame, name: str, caption: str) -> None:
-    """The line below a figure or a table: what it shows, and its data to download."""
-    row = st.container(horizontal=True, wrap=False, horizontal_alignment="distribute", gap="medium")
-    row.caption(caption)
-    row.download_button(
-        "CSV",
-        data.to_csv(index=False).encode(),
-        f"r2t2-{name}.csv",
-        "text/csv",
-        key=f"csv-{name}",
-        type="tertiary",
-        icon=":material/download:",
-        help="The data as CSV",
-        on_click="ignore",
+    Parameters
+    ----------
+    name : of its files, and of the figure on its page (`listen.clicks`); letters and hyphens.
+    caption : Markdown; texts of a user's must not be in it.
+    """
+    st.plotly_chart(
+        figure, key=f"figure-{name}", config=style.modebar(name), alt=caption, width="stretch"
     )
+    under(data, name, caption, picture=True)
+
+
+def table(data: pd.DataFrame, name: str, caption: str, **arguments: Any) -> Any:
+    """A table with one sentence about it, to download; what `st.dataframe` returns.
+
+    Parameters
+    ----------
+    arguments : of `st.dataframe`.
+    """
+    shown = st.dataframe(data, key=f"table-{name}", hide_index=True, **arguments)
+    under(data, name, caption)
+    return shown
+
+
+def under(data: pd.DataFrame, name: str, caption: str, picture: bool = False) -> None:
+    """The line below a figure or a table: what it shows, and what can be downloaded."""
+    row = st.container(horizontal=True, wrap=False, horizontal_alignment="distribute", gap="small")
+    row.caption(caption)
+    with row.popover("", icon=":material/download:", type="tertiary", help="Download"):
+        if picture:
+            # Handled in the browser (`listen.downloads`), where the figure is.
+            st.html(
+                "".join(
+                    f'<button type="button" class="r2-button" data-r2-figure="{name}" '
+                    f'data-r2-format="{kind}">Figure as {kind.upper()}</button>'
+                    for kind in ("png", "svg")
+                )
+            )
+        # Made when they are clicked: writing a large table takes longer than a page.
+        for kind, write in (("CSV", _csv), ("Parquet", _parquet)):
+            st.download_button(
+                f"Data as {kind}",
+                partial(write, data),
+                f"r2t2-{name}.{kind.lower()}",
+                key=f"{kind.lower()}-{name}",
+                on_click="ignore",
+                width="stretch",
+            )
+
+
+def _csv(data: pd.DataFrame) -> bytes:
+    return data.to_csv(index=False).encode()
+
+
+def _parquet(data: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    data.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def empty(title: str, text: str, command: str = "") -> None:
+    """What stands where there is nothing to show yet: why, and what to do."""
+    with st.container(border=True):
+        st.markdown(f"**{title}**")
+        st.write(text)
+        if command:
+            st.code(command, language="bash")
 
 
 def failure(error: Exception) -> None:
@@ -153,11 +208,9 @@ class Card:
     def _verdict(self, base: Card | None) -> str:
         parts = []
         if self.correct is not None:
-            colour = figures.CORRECT if self.correct else figures.WRONG
+            colour = style.CORRECT if self.correct else style.WRONG
             word = "correct" if self.correct else "wrong"
-            parts.append(
-                f'<span style="color:{colour}">{figures.GLYPHS[self.correct]} {word}</span>'
-            )
+            parts.append(f'<span style="color:{colour}">{style.GLYPHS[self.correct]} {word}</span>')
         if base is not None:
             parts.append("changed" if self.changed else "as base")
         return " · ".join(parts)

@@ -2,23 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
-PAGES = {"overview": "pages/overview.py", "inspect": "pages/inspect.py"}
-_ICONS = {"overview": ":material/dashboard:", "inspect": ":material/search:"}
+# Page -> its title and icon, in the order of the menu.
+_TITLES = {
+    "overview": ("Overview", "dashboard"),
+    "inspect": ("Inspect", "search"),
+    "shift": ("Expert shift", "alt_route"),
+    "flips": ("Flips", "swap_vert"),
+    "results": ("Results", "leaderboard"),
+    "compare": ("Compare", "compare_arrows"),
+    "references": ("Reference set", "scatter_plot"),
+    "runs": ("Runs", "play_circle"),
+}
+PAGES = {name: f"pages/{name}.py" for name in _TITLES}
+# Choices of the sidebar, in the address of every page.
+_FRAME = ("model", "reference", "runs")
+# Choices that mean the same on several pages, so that they go along from one to the next.
+_SHARED = ("benchmark", "strategy")
 
 
-def navigation() -> Page:
-    """The page that the address asks for, and the menu of all of them."""
+def pages() -> Page:
+    """The page that the address asks for."""
     return st.navigation(
         [
-            st.Page(path, title=name.capitalize(), icon=_ICONS[name], default=name == "overview")
-            for name, path in PAGES.items()
-        ]
+            st.Page(
+                PAGES[name],
+                title=title,
+                icon=f":material/{icon}:",
+                url_path=name if name != "overview" else None,
+                default=name == "overview",
+            )
+            for name, (title, icon) in _TITLES.items()
+        ],
+        position="hidden",
     )
+
+
+def menu() -> None:
+    """Links to all pages.
+
+    They carry what was chosen, which Streamlit's own menu would drop from the address, with a
+    second entry in the browser's history when it is put back.
+    """
+    carried = {name: st.query_params[name] for name in _SHARED if name in st.query_params}
+    for name, (title, icon) in _TITLES.items():
+        st.page_link(
+            PAGES[name],
+            label=title,
+            icon=f":material/{icon}:",
+            query_params=address(**carried),
+        )
 
 
 def framed() -> None:
@@ -29,11 +67,17 @@ def framed() -> None:
     runs the page alone. Calling it here, once, puts that right.
     """
     if "model" not in st.session_state:
-        navigation()
+        pages()
         st.rerun()
 
 
-def kept(name: str, label: str, options: list[str], **arguments: Any) -> str | None:
+def kept(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    format_func: Callable[[str], str] = str,
+    **arguments: Any,
+) -> str | None:
     """A choice of the frame's, in the address of every page.
 
     A change of page clears the address, bound widgets of the frame included, and forgets a
@@ -41,12 +85,15 @@ def kept(name: str, label: str, options: list[str], **arguments: Any) -> str | N
     to the address in every run.
     """
     noted = f"kept-{name}"
-    asked = st.query_params.get(name, st.session_state.get(noted))
+    asked: str = st.query_params.get(name, st.session_state.get(noted, ""))
+    if st.session_state.get(name) not in options:
+        st.session_state.pop(name, None)  # of another model, or deleted
     chosen = st.selectbox(
         label,
-        options,
-        index=options.index(asked) if asked in options else 0,
+        list(options),
+        index=list(options).index(asked) if asked in options else 0,
         key=name,
+        format_func=format_func,
         **arguments,
     )
     if chosen is not None:
@@ -70,6 +117,7 @@ def put(**values: Any) -> None:
         st.session_state[name] = value
 
 
-def address(model: str, **selection: Any) -> dict[str, str]:
-    """The query of a page's address for a selection, the sidebar's included."""
-    return {"model": model, **{name: str(value) for name, value in selection.items()}}
+def address(**selection: Any) -> dict[str, str]:
+    """The query of a page's address for a selection; the sidebar's is added."""
+    frame = {name: st.session_state.get(name) for name in _FRAME}
+    return {name: str(value) for name, value in {**frame, **selection}.items() if value is not None}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from r2t2.analysis import MEAN, RANDOM_CONTROLS, verdict
-from r2t2.figures import label
+from r2t2.analysis.results import MEAN, RANDOM_CONTROLS, verdict
+from r2t2.figures.style import label
 
 # What it means where NGD is not clearly ahead of a control.
 MEANING = {

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from r2t2 import figures
 from r2t2.data.scenes import render
-from r2t2.figures import PALETTE, expert_colours
+from r2t2.figures import results, routing, style
+from r2t2.figures.style import PALETTE, expert_colours
 from r2t2.ui import scenes, show, verdict
 
 # Machado, Oliveira and Fernandes (2009), table 1, severity 1.
@@ -45,7 +45,7 @@ def test_experts_stay_apart_under_colour_blindness(deficiency):
 
 
 @pytest.mark.parametrize("background", ["#ffffff", "#0f1217"])
-@pytest.mark.parametrize("colour", [*PALETTE, figures.CORRECT, figures.WRONG])
+@pytest.mark.parametrize("colour", [*PALETTE, style.CORRECT, style.WRONG])
 def test_colours_stand_out_on_light_and_dark_pages(colour, background):
     luminances = [linear(c) @ [0.2126, 0.7152, 0.0722] + 0.05 for c in (colour, background)]
     assert max(luminances) / min(luminances) > 2.25
@@ -76,10 +76,10 @@ def test_right_and_wrong_are_told_by_more_than_colour(correct, glyph):
 
 def test_html_in_an_answer_is_not_read_by_plotly():
     answers = pd.DataFrame({"step": [0, 1], "answer": ["<b>x</b>"] * 2, "probability": [0.1, 0.2]})
-    assert figures.answer_lines(answers, None, 0).data[0].name == "&lt;b&gt;x&lt;/b&gt;"
+    assert routing.answer_lines(answers, None, 0).data[0].name == "&lt;b&gt;x&lt;/b&gt;"
 
 
-def results(**accuracy: float) -> pd.DataFrame:
+def table(**accuracy: float) -> pd.DataFrame:
     rows = [
         {
             "benchmark": "mean",
@@ -97,19 +97,19 @@ def results(**accuracy: float) -> pd.DataFrame:
 
 
 def test_a_gain_that_a_control_has_too_is_not_called_re_routing():
-    text = " ".join(verdict.sentences(results(base=50, ngd=60, uniform=60)))
+    text = " ".join(verdict.sentences(table(base=50, ngd=60, uniform=60)))
     assert "none of NGD's gain is re-routing" in text
     assert "not clearly ahead of Uniform r" in text
 
 
 def test_what_no_control_reaches_is_called_re_routing():
-    text = " ".join(verdict.sentences(results(base=50, ngd=60, uniform=54)))
+    text = " ".join(verdict.sentences(table(base=50, ngd=60, uniform=54)))
     assert "NGD beats Uniform r (+6.0 points)" in text
     assert "The remaining 6.0 points are." in text
 
 
 def test_a_gain_without_controls_is_not_praised():
-    assert "may not be re-routing" in " ".join(verdict.sentences(results(base=50, ngd=60)))
+    assert "may not be re-routing" in " ".join(verdict.sentences(table(base=50, ngd=60)))
 
 
 def weights() -> pd.DataFrame:
@@ -123,18 +123,18 @@ def weights() -> pd.DataFrame:
 
 
 def test_the_bars_show_base_beside_the_step():
-    base, step = figures.routing_bars(weights(), ["A", "B"], 1).data
+    base, step = routing.routing_bars(weights(), ["A", "B"], 1).data
     assert list(base.y) == pytest.approx([0.9, 0.1])
     assert list(step.y) == pytest.approx([0.2, 0.8])
 
 
 def test_a_change_of_the_top_1_expert_is_named_where_it_happens():
-    [note] = figures.expert_lines(weights(), ["A", "B"], 0).layout.annotations
+    [note] = routing.expert_lines(weights(), ["A", "B"], 0).layout.annotations
     assert (note.x, note.text) == (1, "top-1: B")
 
 
 def test_the_oracle_is_marked_in_the_results_figure():
-    figure = figures.results_dots(results(base=50, oracle=90))
+    figure = results.results_dots(table(base=50, oracle=90))
     assert "reads the label" in figure.data[1].name
 
 

@@ -1,62 +1,14 @@
 """The paths of a user through the real app, in a real browser."""
 
 import io
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
 from r2t2.data import world
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).parents[2]
-PATIENCE = 120_000  # ms; the first answer waits for the model to load
-
-
-@pytest.fixture(scope="module")
-def address(small_cache, tmp_path_factory):
-    """The app, started as a user would."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("app") / "log.txt"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-            cwd=ROOT,
-            env={**os.environ, "R2T2_CACHE": str(small_cache)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        until = time.monotonic() + 60
-        while True:
-            try:
-                urlopen(f"http://localhost:{port}/_stcore/health").close()
-                break
-            except OSError:
-                assert server.poll() is None, log.read_text()
-                assert time.monotonic() < until, log.read_text()
-                time.sleep(0.2)
-        yield f"http://localhost:{port}"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-@pytest.fixture
-def page(chromium):
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    yield page
-    context.close()
+PATIENCE = 120_000
 
 
 def answers(page, count: int):

@@ -191,7 +191,7 @@ def test_a_damaged_manifest_is_told_and_the_run_computed_again(tmp_path, undistu
 def test_a_run_that_another_process_writes_is_refused(tmp_path):
     run = interrupted(tmp_path, shards=1)
     with (
-        store.writing(run.folder, run.spec, "cpu"),
+        store.writing(run.folder, run.spec, run.sites, "cpu"),
         pytest.raises(RunLocked, match="by another process"),
     ):
         toy.run(tmp_path)

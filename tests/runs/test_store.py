@@ -11,6 +11,7 @@ import pytest
 from r2t2.runs import store
 from r2t2.runs.identity import RunSpec
 from r2t2.runs.store import SCHEMAS, DamagedRun, Run, RunLocked, UnreadableRun
+from r2t2.sites import Site
 
 SHARD = {
     "first": 0,
@@ -45,10 +46,13 @@ def rows(schema, positions):
     return pa.table({name: known.get(name, nulls) for name in schema.names}, schema=schema)
 
 
+SITES = (Site("one", ("a", "b")),)
+
+
 def made(folder, shards=3, **changes):
     """A run of five samples in shards of two, of which some are there."""
     of = spec(**changes)
-    with store.writing(folder / of.folder, of, "cpu") as writer:
+    with store.writing(folder / of.folder, of, SITES, "cpu") as writer:
         for first in writer.missing[:shards]:
             positions = list(range(first, min(first + 2, of.size)))
             tables = [rows(SCHEMAS[name], positions) for name in ("samples", "steps")]
@@ -224,10 +228,10 @@ def test_a_deleted_run_is_gone(tmp_path):
 
 def test_a_run_that_is_being_written_is_neither_written_nor_deleted_by_another(tmp_path):
     run = made(tmp_path, shards=1)
-    with store.writing(run.folder, run.spec, "cpu"):
+    with store.writing(run.folder, run.spec, SITES, "cpu"):
         with (
             pytest.raises(RunLocked, match="by another process"),
-            store.writing(run.folder, run.spec, "cpu"),
+            store.writing(run.folder, run.spec, SITES, "cpu"),
         ):
             pass
         with pytest.raises(RunLocked, match="by another process"):
@@ -237,7 +241,7 @@ def test_a_run_that_is_being_written_is_neither_written_nor_deleted_by_another(t
 
 def test_shards_of_another_device_are_not_mixed_with_this_ones(tmp_path):
     run = made(tmp_path, shards=2)
-    with store.writing(run.folder, run.spec, "cuda") as writer:
+    with store.writing(run.folder, run.spec, SITES, "cuda") as writer:
         assert writer.missing == [0, 2, 4]
         assert "another device" in writer.notes[0]
 
@@ -254,8 +258,9 @@ def test_the_table_has_a_row_per_run_with_gaps_where_one_is_not_complete(tmp_pat
 
 def test_gathered_rows_say_which_run_they_are_of(tmp_path):
     runs = [made(tmp_path, strategy="ngd"), made(tmp_path, strategy="oracle", seed=3)]
-    rows = store.gather(runs, ["position", "correct"])
+    rows = store.gather(runs, "samples", ["position", "correct"])
     assert list(rows.columns) == [
+        "run",
         "model",
         "benchmark",
         "seed",
@@ -270,6 +275,6 @@ def test_gathered_rows_say_which_run_they_are_of(tmp_path):
 
 def test_nothing_gathered_is_an_empty_table_with_its_columns(tmp_path):
     pd.testing.assert_index_equal(
-        store.gather([], ["correct"]).columns,
-        pd.Index(["model", "benchmark", "seed", "strategy", "correct"]),
+        store.gather([], "samples", ["correct"]).columns,
+        pd.Index(["run", "model", "benchmark", "seed", "strategy", "correct"]),
     )

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 from r2t2 import reference
-from r2t2.contract import Answers, Batch, RoutedModel, Site
+from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.engine import Engine
 from r2t2.rerouting.settings import Setting
 from r2t2.runs.runner import Runner
 from r2t2.samples import Dataset, Sample
+from r2t2.sites import Site
 
 torch.set_num_threads(1)
 

@@ -12,12 +12,13 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from r2t2.contract import Answers, Batch, RoutedModel, Site
+from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.data.questions import ANSWERS
 from r2t2.models.mini.network import BLOCKS, Network, Router, words
 from r2t2.models.mini.perception import EXPERTS, Perception, base_noise, patches, thumbnails
 from r2t2.models.mini.tokens import tokenise, word_table
 from r2t2.samples import Sample
+from r2t2.sites import Site
 
 # Part of the fingerprint: raised whenever the arithmetic changes while the weights do not.
 ARITHMETIC = 1

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from r2t2.analysis import MEAN, outcomes, results_table, verdict
+from r2t2.analysis.results import MEAN, outcomes, results_table, verdict
 from r2t2.statistics import interval, mcnemar
 
 

@@ -13,21 +13,19 @@ import pandas as pd
 from r2t2.statistics import interval, mcnemar
 
 MEAN = "mean"
+# By 2 * (base was right) + (the strategy is right).
+OUTCOMES = ("stayed wrong", "wrong to right", "right to wrong", "stayed right")
 # Controls that a gain must beat before it can be called re-routing by near neighbours.
 RANDOM_CONTROLS = ("uniform", "constant", "ngd_random_neighbours")
 ALL_CONTROLS = (*RANDOM_CONTROLS, "ngd_same_type_neighbours", "finetuned_router", "ngd_paper")
 
 
 def outcomes(samples: pd.DataFrame) -> pd.Series:
-    """What became of each sample: "wrong to right", "right to wrong", "stayed right" or "wrong"."""
-    names = {
-        (False, True): "wrong to right",
-        (True, False): "right to wrong",
-        (True, True): "stayed right",
-        (False, False): "stayed wrong",
-    }
-    pairs = zip(samples["base_correct"], samples["correct"], strict=True)
-    return pd.Series([names[bool(a), bool(b)] for a, b in pairs], samples.index, name="outcome")
+    """What became of each sample: one of `OUTCOMES`."""
+    codes = 2 * samples["base_correct"].to_numpy(int) + samples["correct"].to_numpy(int)
+    return pd.Series(
+        pd.Categorical.from_codes(codes, list(OUTCOMES)), samples.index, name="outcome"
+    )
 
 
 def results_table(samples: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,10 @@
+"""Reference set."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from r2t2.ui.state import framed
+
+framed()
+st.title("Reference set", anchor=False)

@@ -1,0 +1,1 @@
+"""Tables from runs: DataFrame in, DataFrame out; a module for each question asked of them."""

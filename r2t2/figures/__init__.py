@@ -1,0 +1,1 @@
+"""Figures: DataFrame in, plotly Figure out; a module for each kind of page."""
