@@ -22,7 +22,7 @@ format: .venv/dev
 	$(BIN)/ruff format .
 
 screenshots: .venv/dev
-	$(BIN)/python docs/screenshots.py
+	$(BIN)/python -m docs.screenshots
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \

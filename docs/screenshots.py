@@ -9,27 +9,15 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-from pathlib import Path
-from urllib.request import urlopen
 
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[1]
+from docs.app import FLAGS, ROOT, served
+
 TO = ROOT / "docs" / "screenshots"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # Page -> the query of its address; on Inspect, samples that show something.
 PAGES = {
     "overview": "",
@@ -89,42 +77,22 @@ def small(picture: bytes) -> Image.Image:
 def main() -> None:
     """Take them all; the model's name may be given, e.g. mini-1."""
     model = f"&model={sys.argv[1]}" if len(sys.argv) > 1 else ""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-        cwd=ROOT,
-        env=dict(os.environ),
-        stdout=subprocess.DEVNULL,
-    )
     TO.mkdir(parents=True, exist_ok=True)
-    try:
-        address = f"http://localhost:{port}"
-        for _ in range(300):
-            try:
-                urlopen(f"{address}/_stcore/health").close()  # noqa: S310
-                break
-            except OSError:
-                time.sleep(0.2)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=FLAGS
-            )
-            for name, path in PAGES.items():
-                for view, (width, scheme) in VIEWS.items():
-                    context = browser.new_context(color_scheme=scheme)
-                    page = context.new_page()
-                    page.set_default_timeout(120_000)
-                    query = path if "?" in path else f"{path}?"
-                    picture = shoot(page, f"{address}/{query}{model}", name, width)
-                    context.close()
-                    small(picture).save(TO / f"{name}-{view}.png", optimize=True)
-                    print(f"{name}-{view}.png")
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait()
+    with served(os.environ) as (address, _), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=list(FLAGS)
+        )
+        for name, path in PAGES.items():
+            for view, (width, scheme) in VIEWS.items():
+                context = browser.new_context(color_scheme=scheme)
+                page = context.new_page()
+                page.set_default_timeout(120_000)
+                query = path if "?" in path else f"{path}?"
+                picture = shoot(page, f"{address}/{query}{model}", name, width)
+                context.close()
+                small(picture).save(TO / f"{name}-{view}.png", optimize=True)
+                print(f"{name}-{view}.png")
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -9,14 +9,7 @@ from pathlib import Path
 
 import pytest
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from docs.app import FLAGS
 
 
 @pytest.fixture(scope="session")
