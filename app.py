@@ -41,4 +41,5 @@ with st.sidebar:
     with links:
         menu()
 listen.downloads()
+listen.history()
 page.run()

@@ -25,6 +25,12 @@ PAGES = {
     "inspect-settings": "inspect?benchmark=spatial&sample=2&k=8&kernel=matern&step=4",
     "inspect-scene": "inspect?source=Build+a+scene",
     "inspect-upload": "inspect?source=Upload",
+    "shift": "shift",
+    "flips": "flips",
+    "results": "results",
+    "compare": "compare",
+    "references": "references",
+    "runs": "runs",
 }
 VIEWS = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light")}
 

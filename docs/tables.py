@@ -15,7 +15,7 @@ from r2t2.analysis.results import MEAN, results_table
 from r2t2.paths import runs_folder
 from r2t2.rerouting.settings import STRATEGIES
 from r2t2.runs.selection import default_runs
-from r2t2.runs.store import gather, list_runs
+from r2t2.runs.store import list_runs, runs_table
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -69,8 +69,8 @@ def _markdown(head: list[str], rows: list[list[str]]) -> str:
 
 def filled(text: str) -> str:
     """README.md's text with every marked block filled from the cache."""
-    samples = gather(default_runs(list_runs(runs_folder())), "samples", ["base_correct", "correct"])
-    for name, body in tables(results_table(samples)).items():
+    table = results_table(runs_table(default_runs(list_runs(runs_folder()))))
+    for name, body in tables(table).items():
         block = re.compile(f"(<!-- {name} -->).*?(<!-- /{name} -->)", re.DOTALL)
         text = block.sub(lambda found, body=body: f"{found[1]}\n{body}\n{found[2]}", text)
     return text

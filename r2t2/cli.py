@@ -7,10 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,9 +23,9 @@ from rich.progress import (
 from rich.table import Table
 
 from r2t2.data import world
+from r2t2.files import written
 from r2t2.paths import checkpoint_folder, reference_folder, reference_name, runs_folder
-from r2t2.rerouting.settings import COMPARED, CONTROLS, PRESETS, STRATEGIES, Setting, strategy
-from r2t2.runs.identity import Trace
+from r2t2.rerouting.settings import COMPARED, PRESETS, STRATEGIES, strategy
 
 app = typer.Typer(
     help="R2-T2 Studio: test-time re-routing in mixture-of-experts models.",
@@ -93,11 +91,17 @@ def _print(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") -> No
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """The models that can be loaded here, with their sites and experts."""
+    """The models that can be loaded here, with their sites and experts.
+
+    Of those that are large only the names, because telling more would load them.
+    """
     from r2t2.models import available, load_model
 
     rows = []
     for name in available():
+        if name.startswith("hf:"):
+            rows.append({"name": name, "fingerprint": "", "sites": "", "experts": "", "preset": ""})
+            continue
         model = load_model(name, "cpu")
         rows.append(
             {
@@ -171,35 +175,6 @@ def build_reference(
     err.print(f"{name}: {kept} samples kept (answered correctly), {dropped} dropped")
 
 
-def _overridden(name: str, preset: str, overrides: Sequence[str]) -> Setting:
-    setting = strategy(name, preset)
-    values: dict[str, Any] = {}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or key not in Setting.__dataclass_fields__ or key == "algorithm":
-            names = ", ".join(f for f in Setting.__dataclass_fields__ if f != "algorithm")
-            raise ValueError(f"--set takes OPTION=VALUE with OPTION one of {names}")
-        now = getattr(setting, key)
-        if isinstance(now, bool):
-            values[key] = text.lower() in ("1", "true", "yes")
-        elif isinstance(now, (int, float)) and text != "median":
-            values[key] = type(now)(text)
-        else:
-            values[key] = text
-    return replace(setting, **values)
-
-
-def _trace(asked: str, strategy_name: str) -> Trace:
-    if asked == "auto":
-        if strategy_name == "ngd":
-            return "all"
-        return "none" if strategy_name in CONTROLS else "ends"
-    for known in get_args(Trace):
-        if asked == known:
-            return known
-    raise ValueError(f"--trace is {asked!r}; it must be auto, {', '.join(get_args(Trace))}")
-
-
 @app.command()
 def run(
     strategy_name: Annotated[
@@ -212,7 +187,9 @@ def run(
     model: Model = "mini",
     reference: Annotated[str | None, typer.Option(help="A reference set by name.")] = None,
     preset: Annotated[str | None, typer.Option(help="The model's own by default.")] = None,
-    overrides: Annotated[list[str], typer.Option("--set", help="OPTION=VALUE; repeatable.")] = [],  # noqa: B006
+    overrides: Annotated[
+        list[str], typer.Option("--set", help="OPTION=VALUE, or several VALUE,VALUE; repeatable.")
+    ] = [],  # noqa: B006
     limit: Annotated[int | None, typer.Option(help="Only the first samples.")] = None,
     trace: Annotated[
         str, typer.Option(help="Steps to keep: all, ends, none, or auto by strategy.")
@@ -226,42 +203,51 @@ def run(
     controls their outcomes alone.
     """
     from r2t2 import studio
-    from r2t2.runs.runner import Runner
+    from r2t2.runs.plan import Request
+    from r2t2.runs.runner import carry_out
 
-    names = list(STRATEGIES) if "all" in strategy_name else strategy_name
-    benchmarks = list(world.BENCHMARKS) if "all" in benchmark else benchmark
-    chosen = studio.default_seed(model) if seed is None else seed
-    engine = studio.open_engine(model, reference, device)
-    settings = {n: _overridden(n, preset or engine.model.preset, overrides) for n in names}
-    datasets = [studio.open_dataset(name, chosen).head(limit) for name in benchmarks]
-    runner = Runner(engine, runs_folder())
+    request = Request(
+        model=model,
+        reference=reference or reference_name(model),
+        benchmarks=tuple(world.BENCHMARKS) if "all" in benchmark else tuple(benchmark),
+        strategies=STRATEGIES if "all" in strategy_name else tuple(strategy_name),
+        overrides=tuple(overrides),
+        seed=studio.default_seed(model) if seed is None else seed,
+        limit=limit,
+        trace=trace,
+        preset=preset,
+    )
+    names = [request.label(planned) for planned in request.planned]
     rows = []
     try:
         with _progress() as report:
-            for dataset in datasets:
-                for name, setting in settings.items():
-                    stage = f"{dataset.name} / {name}"
-                    done = runner.run(
-                        dataset,
-                        chosen,
-                        name,
-                        setting,
-                        trace=_trace(trace, name),
-                        report=partial(report, stage),
-                    )
-                    rows.append(
-                        {
-                            "run": done.folder.name,
-                            "benchmark": dataset.name,
-                            "seed": chosen,
-                            "strategy": name,
-                            **done.figures,
-                        }
-                    )
+
+            def tell(number: int, done: int, total: int, note: str) -> None:
+                report(names[number], done, total, note)
+
+            for planned, done in carry_out(request, tell, device):
+                rows.append(
+                    {
+                        "run": done.folder.name,
+                        "benchmark": planned.benchmark,
+                        "seed": request.seed,
+                        "strategy": planned.strategy,
+                        **done.figures,
+                    }
+                )
     except KeyboardInterrupt:
         err.print("stopped; every finished shard is kept, and the same command goes on from there")
         raise typer.Exit(130) from None
     _print(rows, as_json)
+
+
+@app.command(hidden=True)
+def work(job: Path, lock: int) -> None:
+    """Carry out a job; started by `jobs.start`, which hands its lock over."""
+    from r2t2.runs import jobs
+    from r2t2.runs.runner import carry_out
+
+    jobs.work(job, lock, carry_out)
 
 
 @runs_app.command("list")
@@ -295,18 +281,45 @@ def delete_run(
 
 
 @runs_app.command("export")
-def export_run(run_id: str, to: Path) -> None:
-    """Write a run's sample rows to a .csv or .parquet file."""
+def export_run(run_ids: list[str], to: Path) -> None:
+    """Write a run's sample rows to a .csv or .parquet file, or whole runs to a .zip file.
+
+    What is in a .zip file, `runs import` takes into another cache.
+    """
+    from r2t2.runs.archive import export_runs
     from r2t2.runs.store import find
 
-    if to.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"cannot export to {to.name}; name a file that ends in .csv or .parquet")
-    samples = find(runs_folder(), run_id).samples()
+    found = [find(runs_folder(), run_id) for run_id in run_ids]
+    if to.suffix == ".zip":
+        with written(to) as part:
+            export_runs(found, part)
+        err.print(f"{len(found)} runs in {to}", highlight=False)
+        return
+    if to.suffix not in (".csv", ".parquet") or len(found) > 1:
+        raise ValueError(
+            f"cannot export {len(found)} runs to {to.name}; name a file that ends in .zip, or in "
+            ".csv or .parquet for the sample rows of one run"
+        )
+    samples = found[0].samples()
     if to.suffix == ".csv":
         samples.to_csv(to, index=False)
     else:
         samples.to_parquet(to, index=False)
     err.print(f"{len(samples)} rows in {to}")
+
+
+@runs_app.command("import")
+def import_run(file: Path) -> None:
+    """Take the runs of a .zip file into the cache, once they are verified.
+
+    The file may be from anybody: it is read under limits in a process of its own, and is taken
+    in as a whole or, where anything in it is wrong, not at all. Runs that are there stay.
+    """
+    from r2t2.runs.archive import import_runs
+
+    for imported in import_runs(file, runs_folder()):
+        said = "added" if imported.added else "already there"
+        typer.echo(f"{imported.run.folder.name}: {said}")
 
 
 @app.command()
@@ -320,21 +333,21 @@ def results(
     """
     from r2t2.analysis.results import results_table
     from r2t2.runs.selection import default_runs
-    from r2t2.runs.store import gather, list_runs
+    from r2t2.runs.store import list_runs, runs_table
 
-    samples = gather(default_runs(list_runs(runs_folder())), "samples", ["base_correct", "correct"])
-    if samples.empty:
+    figures = runs_table(default_runs(list_runs(runs_folder())))
+    if figures.empty:
         raise FileNotFoundError(
             "the cache holds no complete run; make them with 'python -m r2t2 run'"
         )
     if as_json or per_seed:
         tables = [
-            results_table(part).assign(seed=int(number)) for number, part in samples.groupby("seed")
+            results_table(part).assign(seed=int(number)) for number, part in figures.groupby("seed")
         ]
         rows = [row for table in tables for row in json.loads(table.to_json(orient="records"))]
         _print(sorted(rows, key=lambda row: (row["benchmark"], row["seed"])), as_json)
         return
-    table = results_table(samples)
+    table = results_table(figures)
     _print(json.loads(table.to_json(orient="records")), as_json)
 
 

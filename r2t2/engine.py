@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,14 +33,34 @@ class Prepared:
     embeddings: Float[np.ndarray, "batch dimensions"]
 
 
+@dataclass(frozen=True)
+class Point:
+    """What the model does at one place of routing space.
+
+    Parameters
+    ----------
+    answers : of the samples.
+    loss : the samples' own (eq. 2), in nats; nan where they have no label that the model knows.
+    objective : L(r) of equation 3, the neighbours' weighted loss; nan without neighbours.
+    """
+
+    answers: Answers
+    loss: Float[Tensor, " batch"]
+    objective: Float[Tensor, " batch"]
+
+
 class Memory:
-    """The references' encodings, each made when it is first needed and then kept."""
+    """The references' encodings, each made when it is first needed and then kept.
+
+    Several threads may ask at once: what two of them make twice is the same both times.
+    """
 
     def __init__(self, model: RoutedModel, reference: ReferenceSet, dataset: Dataset) -> None:
         self._model, self._dataset = model, dataset
         self._positions = reference.table["position"].to_numpy()
         self._known = torch.zeros(len(reference), dtype=torch.bool)
         self._kept: Batch | None = None
+        self._keeping = threading.Lock()
 
     def __call__(self, index: Int[Tensor, " rows"]) -> Batch:
         """Encodings and targets (their names begin with "target.") of some references."""
@@ -53,14 +74,18 @@ class Memory:
             encoded = self._model.encode(samples).tensors
             target = self._model.target(samples).tensors
             made = {**encoded, **{f"target.{name}": t for name, t in target.items()}}
-            if self._kept is None:
-                size = len(self._known)
-                self._kept = Batch({n: t.new_empty((size, *t.shape[1:])) for n, t in made.items()})
-            for name, tensor in made.items():
-                self._kept.tensors[name][chunk.to(tensor.device)] = tensor
-            self._known[chunk] = True
+            with self._keeping:
+                self._keep(chunk, made)
         assert self._kept is not None, "an empty index has no encodings"
         return self._kept[index.to(next(iter(self._kept.tensors.values())).device)]
+
+    def _keep(self, index: Int[Tensor, " rows"], made: dict[str, Tensor]) -> None:
+        if self._kept is None:
+            size = len(self._known)
+            self._kept = Batch({n: t.new_empty((size, *t.shape[1:])) for n, t in made.items()})
+        for name, tensor in made.items():
+            self._kept.tensors[name][index.to(tensor.device)] = tensor
+        self._known[index] = True
 
 
 def split_target(batch: Batch) -> tuple[Batch, Batch]:
@@ -130,6 +155,44 @@ class Engine:
             Cost(*passes, seconds),
         )
 
+    def at(
+        self, prepared: Prepared, r: Float[Tensor, "batch sites experts"], setting: Setting
+    ) -> Point:
+        """What prepared samples come to under routing weights from outside.
+
+        Parameters
+        ----------
+        setting : whose neighbours and kernel weights the objective has.
+        """
+        with torch.no_grad():
+            neighbours = self._search(prepared, setting)
+            weights = neighbours.weights.to(r.device)
+            objective = (weights * self._losses(neighbours, setting, r.device)(r)).sum(-1)
+            alone = ~neighbours.present.any(-1).to(r.device)
+            try:
+                target = self.model.target(prepared.samples)
+                loss = self.model.loss(prepared.encoded, target, r)
+            except ValueError:
+                loss = objective.new_full(objective.shape, torch.nan)
+            answers = self.model.answer(prepared.encoded, r)
+        return Point(answers, loss, objective.masked_fill(alone, torch.nan))
+
+    def fit(self, setting: Setting) -> object:
+        """What a control learns from all references, learned once; None for what learns nothing.
+
+        `run` calls it too. Who cannot have others wait for it calls it first: it may take a
+        minute.
+        """
+        fits = {"constant": fit_constant, "finetuned_router": fit_router}
+        if setting.algorithm not in fits:
+            return None
+        key = tuple(setting.options.items())
+        if key not in self._fitted:
+            self._fitted[key] = fits[setting.algorithm](
+                self.model, self.everything(setting.references), setting.seed
+            )
+        return self._fitted[key]
+
     def _answers(
         self, encoded: Batch, rs: Sequence[Float[Tensor, "batch sites experts"]]
     ) -> list[Answers]:
@@ -189,23 +252,12 @@ class Engine:
             for site, width in enumerate(widths):
                 r[site, :width] = 1 / width
             return r
-        key = tuple(setting.options.items())
-        if setting.algorithm == "constant":
-            if key not in self._fitted:
-                self._fitted[key] = fit_constant(
-                    self.model, self.everything(setting.references), setting.seed
-                )
-            constant = self._fitted[key]
-            assert isinstance(constant, Tensor)
-            return constant
-        if key not in self._fitted:
-            self._fitted[key] = fit_router(
-                self.model, self.everything(setting.references), setting.seed
-            )
-        router = self._fitted[key]
-        assert isinstance(router, torch.nn.Module)
+        fitted = self.fit(setting)
+        if isinstance(fitted, Tensor):
+            return fitted
+        assert isinstance(fitted, torch.nn.Module)
         with torch.no_grad():
-            return router(prepared.encoded)
+            return fitted(prepared.encoded)
 
     def everything(self, references: References) -> tuple[Batch, Batch]:
         """All references, encoded, and their targets."""

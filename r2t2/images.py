@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 40_000_000
+_DAMAGED = "the picture is truncated or damaged: copy or download it again, or save it anew"
 
 
 def decode(data: bytes) -> Image.Image:
@@ -28,10 +29,12 @@ def decode(data: bytes) -> Image.Image:
     try:
         # Only the header is read here; `formats` keeps a disguised file from any other decoder.
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        pixels, frames = image.width * image.height, getattr(image, "n_frames", 1)
+        pixels, frames = image.width * image.height, _frames(image)
     except Image.DecompressionBombError as error:
         raise _too_large() from error
     except Exception as error:  # Pillow raises many kinds for files that are not pictures
+        if _begins_well(data):
+            raise ValueError(_DAMAGED) from error
         raise ValueError(
             "the file is not a PNG, JPEG or WebP picture, whatever its name says: open it in a "
             "picture viewer and save it as PNG"
@@ -44,9 +47,16 @@ def decode(data: bytes) -> Image.Image:
         image.load()
         return _flatten(ImageOps.exif_transpose(image))
     except Exception as error:
-        raise ValueError(
-            "the picture is truncated or damaged: copy or download it again, or save it anew"
-        ) from error
+        raise ValueError(_DAMAGED) from error
+
+
+def _begins_well(data: bytes) -> bool:
+    return data.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff")) or data[8:12] == b"WEBP"
+
+
+def _frames(image: Image.Image) -> int:
+    # Some cameras put previews behind the picture in a JPEG; that is no animation.
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
 
 
 def _too_large() -> ValueError:
@@ -56,12 +66,13 @@ def _too_large() -> ValueError:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
+    if image.mode.startswith("I"):
         # Pillow clips 16 bits to 8 instead of scaling them.
-        grey = np.asarray(image, np.float64)
-        image = Image.fromarray((grey / 257).clip(0, 255).round().astype(np.uint8))
+        grey = np.asarray(image, np.float32) / 257
+        image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white

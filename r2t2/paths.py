@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +19,11 @@ def runs_folder() -> Path:
     return cache_folder() / "runs"
 
 
+def jobs_folder() -> Path:
+    """Where jobs are kept: runs that were asked for, and the processes that make them."""
+    return cache_folder() / "jobs"
+
+
 def reference_folder(name: str) -> Path:
     """Where a reference set lies."""
     return cache_folder() / "references" / name
@@ -25,8 +31,8 @@ def reference_folder(name: str) -> Path:
 
 def reference_name(model: str, dataset: str = "reference", embedder: str = "wordllama") -> str:
     """The folder name of the reference set that belongs to a model, dataset and embedder."""
-    parts = [model, dataset, embedder.replace("/", "--")]
-    return "-".join(parts)
+    # One component of a path, whatever the names hold: "hf:folder/name?layers=all" is a model.
+    return re.sub(r"[^\w.-]", "-", "-".join((model, dataset, embedder.replace("/", "--"))))
 
 
 def checkpoint_folder(name: str) -> Path:

@@ -1,4 +1,7 @@
-"""The reference set: labelled samples, what the model makes of them, and how to find them."""
+"""The reference set: labelled samples, what the model makes of them, and how to find them.
+
+A stored set is read without torch, so that pages about it open at once.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
-from r2t2.contract import RoutedModel
-from r2t2.embedders import embed
 from r2t2.files import written
-from r2t2.rerouting.neighbours import Index
 from r2t2.samples import Dataset
 
+if TYPE_CHECKING:
+    from r2t2.contract import RoutedModel
+    from r2t2.rerouting.neighbours import Index
+
 FORMAT = 1
+_BUILT_FROM = {"model", "model_fingerprint", "embedder", "dataset", "seed"}
 Report = Callable[[int, int], None]
 
 
@@ -70,11 +74,15 @@ class ReferenceSet:
     @cached_property
     def by_question(self) -> Index:
         """The references to search by their questions' embeddings."""
+        from r2t2.rerouting.neighbours import Index
+
         return Index(self.embeddings, self.table["id"], self.table["category"])
 
     @cached_property
     def by_routing(self) -> Index:
         """The references to search by their routing weights."""
+        from r2t2.rerouting.neighbours import Index
+
         flat = self.r.reshape(len(self.r), -1)
         return Index(flat, self.table["id"], self.table["category"], metric="l2")
 
@@ -88,40 +96,60 @@ class ReferenceSet:
             part.write_text(json.dumps({"format": FORMAT, **self.manifest}, indent=1) + "\n")
 
     @staticmethod
-    def load(folder: Path, model: RoutedModel) -> ReferenceSet:
-        """Read a set from a folder.
+    def read(folder: Path, model: str) -> ReferenceSet:
+        """A set as it is stored, whether or not the model is here.
+
+        Parameters
+        ----------
+        model : its name, for the message that says how to build a set.
 
         Raises
         ------
         FileNotFoundError : there is none; the message says how to build one.
-        ValueError : the set is damaged, or was built with another model.
+        ValueError : the set is damaged.
         """
+        command = f"'python -m r2t2 reference build --model {model}'"
         if not (folder / "manifest.json").exists():
             raise FileNotFoundError(
-                f"there is no reference set in {folder}; build one with "
-                f"'python -m r2t2 reference build --model {model.name}'"
+                f"there is no reference set in {folder}; build one with {command}"
             )
         try:
             manifest = json.loads((folder / "manifest.json").read_text())
             table = pd.read_parquet(folder / "samples.parquet")
             tensors = load_file(folder / "tensors.safetensors")
             embeddings, r = tensors["embeddings"], tensors["r"]
-            whole = manifest.pop("format") == FORMAT and len(table) == len(r) == len(embeddings)
+            whole = (
+                manifest.pop("format") == FORMAT
+                and manifest.keys() >= _BUILT_FROM
+                and len(table) == len(r) == len(embeddings)
+            )
         except Exception as error:
             raise ValueError(
-                f"the reference set in {folder} is damaged ({error}); build it again with "
-                f"'python -m r2t2 reference build --model {model.name}'"
+                f"the reference set in {folder} is damaged ({error}); build it again with {command}"
             ) from error
         if not whole:
             raise ValueError(f"the parts of the reference set in {folder} do not fit together")
-        if manifest["model_fingerprint"] != model.fingerprint:
+        return ReferenceSet(manifest, table, embeddings, r)
+
+    @staticmethod
+    def load(folder: Path, model: RoutedModel) -> ReferenceSet:
+        """A set to re-route a model with.
+
+        Raises
+        ------
+        FileNotFoundError : there is none; the message says how to build one.
+        ValueError : the set is damaged, or was built with another model.
+        """
+        found = ReferenceSet.read(folder, model.name)
+        built = found.manifest
+        if built["model_fingerprint"] != model.fingerprint:
             raise ValueError(
-                f"the reference set in {folder} was built with {manifest['model']} "
-                f"{manifest['model_fingerprint']}, but the model in use is {model.name} "
+                f"the reference set in {folder} was built with {built['model']} "
+                f"{built['model_fingerprint']}, but the model in use is {model.name} "
                 f"{model.fingerprint}: its routing and its correct answers are another model's. "
                 f"Build one with 'python -m r2t2 reference build --model {model.name}'"
             )
-        return ReferenceSet(manifest, table, embeddings, r)
+        return found
 
 
 def build(
@@ -140,6 +168,10 @@ def build(
     ------
     ValueError : the model answers none of the samples correctly.
     """
+    import torch
+
+    from r2t2.embedders import embed
+
     rows: list[dict[str, Any]] = []
     rs = []
     for start in range(0, len(dataset), batch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from r2t2.data import world
@@ -15,8 +17,13 @@ if TYPE_CHECKING:
 
 def default_seed(model: str) -> int:
     """The seed of the data a model is evaluated on by default: that of its own training."""
-    tail = model.rpartition("-")[2]
-    return int(tail) if tail.isdigit() else 0
+    trained = re.fullmatch(r"mini-(\d+)", model)
+    return int(trained[1]) if trained else 0
+
+
+def benchmarks() -> tuple[str, ...]:
+    """The names that `open_dataset` takes: benchmarks first, then what is kept apart from them."""
+    return (*world.BENCHMARKS, *sorted(world.SIZES))
 
 
 def open_dataset(name: str, seed: int = 0) -> Dataset:
@@ -27,6 +34,26 @@ def open_dataset(name: str, seed: int = 0) -> Dataset:
     KeyError : there is no such dataset.
     """
     return world.dataset(name, seed)
+
+
+def check(model: str, reference: str, benchmarks: Iterable[str]) -> None:
+    """Whether what these names stand for is here; nothing is loaded.
+
+    Raises
+    ------
+    KeyError, FileNotFoundError : it is not; the message says what is, or how to make it.
+    """
+    from r2t2.models import available
+
+    if model not in available():
+        raise KeyError(f"there is no model {model!r} here; there are {', '.join(available())}")
+    if not (reference_folder(reference) / "manifest.json").exists():
+        raise FileNotFoundError(
+            f"there is no reference set {reference!r} here; build one with "
+            f"'python -m r2t2 reference build --model {model}'"
+        )
+    for name in benchmarks:
+        open_dataset(name)
 
 
 def open_engine(

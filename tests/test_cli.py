@@ -3,12 +3,15 @@
 import json
 import shutil
 import sys
+import time
 
 import pytest
 
 from r2t2 import bench, cli
 from r2t2.data import world
-from r2t2.paths import cache_folder
+from r2t2.paths import cache_folder, jobs_folder
+from r2t2.runs import jobs
+from r2t2.runs.plan import Request
 
 
 @pytest.fixture
@@ -83,6 +86,56 @@ def test_an_option_of_a_strategy_can_be_set(command, empty):
     assert json.loads(command("runs", "show", run_id)[1])["spec"]["setting"]["k"] == 3
 
 
+def test_several_values_of_an_option_make_one_run_each(command, empty):
+    arguments = ("--strategy", "ngd", "--strategy", "base", "--benchmark", "size", "--limit", 2)
+    status, out, _ = command("run", *arguments, "--set", "k=2,3", "--set", "steps=1", "--json")
+    assert status == 0
+    runs = [json.loads(command("runs", "show", id)[1]) for id in _ids(command)]
+    settings = [run["spec"]["setting"] for run in runs]
+    assert sorted((s["algorithm"], s.get("k", 0)) for s in settings) == [
+        ("base", 0),
+        ("ngd", 2),
+        ("ngd", 3),
+    ]
+    assert len(json.loads(out)) == 3
+
+
+def _ids(command):
+    return [run["id"] for run in json.loads(command("runs", "list", "--json")[1])]
+
+
+def test_runs_travel_from_one_cache_to_another(command, empty, tmp_path, monkeypatch):
+    for strategy in ("base", "uniform"):
+        command("run", "--strategy", strategy, "--benchmark", "reading", "--limit", 3)
+    ids = _ids(command)
+    assert command("runs", "export", *ids, tmp_path / "two.zip")[0] == 0
+    status, _, err = command("runs", "export", *ids, tmp_path / "two.csv")
+    assert (status, ".zip" in err) == (2, True)
+    monkeypatch.setenv("R2T2_CACHE", str(tmp_path / "other"))
+    status, out, _ = command("runs", "import", tmp_path / "two.zip")
+    assert (status, out.count(": added")) == (0, 2)
+    assert sorted(_ids(command)) == sorted(ids)
+    assert command("runs", "import", tmp_path / "two.zip")[1].count(": already there") == 2
+
+
+def test_a_job_and_the_command_make_the_same_run(command, empty):
+    request = Request("mini", "mini-reference-wordllama", ("reading",), ("ngd",), limit=3)
+    jobs.start(request, jobs_folder())
+    until = time.monotonic() + 120
+    while (job := jobs.list_jobs(jobs_folder())[0]).alive:
+        assert time.monotonic() < until, job.log
+        time.sleep(0.2)
+    assert job.state == "done", job.log
+    (stage,) = job.progress.stages
+    (made,) = json.loads(command("runs", "list", "--json")[1])
+    words = request.command.removeprefix("python -m r2t2").split()
+    status, out, err = command(*words, "--json")
+    assert status == 0
+    assert [row["run"] for row in json.loads(out)] == [stage.run]
+    assert "already in the cache" in err
+    assert _ids(command) == [made["id"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -96,6 +149,10 @@ def test_an_option_of_a_strategy_can_be_set(command, empty):
         (("run", "--nope"), "--nope"),
         (("train-all",), "train-all"),
         (("run", "--trace", "some"), "ends"),
+        (("run", "--limit", "0"), "limit"),
+        (("run", "--reference", "../elsewhere"), "no name"),
+        (("runs", "import", "nowhere.zip"), "nowhere.zip"),
+        (("runs", "import", __file__), "no zip file"),
     ],
 )
 def test_a_mistake_gets_a_sentence_that_says_what_to_do(command, arguments, says):

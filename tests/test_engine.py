@@ -1,5 +1,6 @@
 """The engine on the embedded model: what each strategy does to r, and what it may read."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -149,6 +150,52 @@ def test_the_best_constant_beats_uniform_on_the_references(engine):
     constant = engine._elsewhere(engine.prepare(engine.dataset[:1]), setting)
     uniform = torch.full_like(constant, 1 / constant.shape[-1])
     assert mean_loss(constant) < mean_loss(uniform)
+
+
+def test_a_place_of_routing_space_is_what_the_path_through_it_says(engine, prepared):
+    done = engine.run(prepared, PAPER)
+    for step in (0, done.steps):
+        point = engine.at(prepared, done.r[:, step], PAPER)
+        assert torch.allclose(point.objective, done.objective[:, step], atol=1e-5)
+        assert torch.allclose(point.answers.probabilities, done.answers[step].probabilities)
+
+
+def test_the_samples_own_loss_at_a_place_is_that_of_its_label(engine, prepared):
+    point = engine.at(prepared, prepared.r, PAPER)
+    labels = [sample.label for sample in prepared.samples]
+    chosen = [
+        float(p[names.index(label)])
+        for names, p, label in zip(
+            point.answers.candidates, point.answers.probabilities, labels, strict=True
+        )
+    ]
+    assert torch.allclose(point.loss, -torch.tensor(chosen).log(), atol=1e-4)
+
+
+def test_a_place_has_no_own_loss_without_a_label_and_no_objective_without_neighbours(engine, dev):
+    unlabelled = engine.prepare([replace(dev[0], label=None)])
+    alone = Setting("ngd", neighbourhood="ball", epsilon=1e-6)
+    point = engine.at(unlabelled, unlabelled.r, alone)
+    assert point.loss.isnan().all()
+    assert point.objective.isnan().all()
+    assert point.answers.texts
+
+
+def test_what_is_fitted_is_fitted_once_and_only_where_there_is_something_to_fit(engine):
+    setting = strategy("constant", "mini")
+    assert engine.fit(setting) is engine.fit(setting)
+    assert engine.fit(strategy("ngd", "mini")) is None
+
+
+def test_several_threads_may_ask_for_the_references_at_once(engine):
+    memory = Memory(engine.model, engine.reference.correct, engine.dataset)
+    alone = Memory(engine.model, engine.reference.correct, engine.dataset)
+    rows = [torch.arange(i, i + 12) for i in range(0, 40, 8)]
+    with ThreadPoolExecutor(5) as threads:
+        together = list(threads.map(memory, rows))
+    for index, batch in zip(rows, together, strict=True):
+        for name, tensor in alone(index).tensors.items():
+            assert torch.allclose(batch.tensors[name].float(), tensor.float(), atol=1e-4)
 
 
 def test_a_reference_is_encoded_once(engine):

@@ -55,6 +55,44 @@ def test_sixteen_bits_are_scaled_and_not_clipped():
     assert decode(saved(grey)).getpixel((0, 0)) == (128,) * 3
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
+def test_every_kind_of_png_becomes_rgb(mode):
+    assert decode(saved(Image.new(mode, (4, 4)))).mode == "RGB"
+
+
+def test_sixteen_bits_of_colour_are_scaled_too():
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    pixel = zlib.compress(b"\0" + struct.pack(">HHH", 65535, 32896, 0))
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixel)
+    assert decode(data + chunk(b"IEND", b"")).getpixel((0, 0)) == (255, 128, 0)
+
+
+def test_an_alpha_channel_in_webp_is_laid_on_white():
+    clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    assert decode(saved(clear, "WEBP", lossless=True)).getpixel((4, 4)) == (255,) * 3
+
+
+def test_a_cameras_previews_behind_a_jpeg_are_no_animation():
+    red, blue = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    data = saved(red, "MPO", save_all=True, append_images=[blue])
+    assert decode(data).getpixel((4, 4))[0] > 200
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0"])
+def test_damaged_exif_does_not_spoil_a_picture(exif):
+    assert decode(saved(Image.new("RGB", (8, 6)), "JPEG", exif=exif)).size == (8, 6)
+
+
+def test_bytes_behind_a_picture_are_ignored():
+    image = decode(saved(Image.new("RGB", (4, 4), "red")) + b"<script>alert(1)</script>")
+    assert image.getpixel((0, 0)) == (255, 0, 0)
+
+
 def test_an_animation_is_refused():
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     animated = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:])
@@ -62,11 +100,14 @@ def test_an_animation_is_refused():
         decode(animated)
 
 
-def test_a_truncated_file_is_refused():
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_a_truncated_file_is_refused(format):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
-    data = saved(Image.fromarray(noise))
+    data = saved(Image.fromarray(noise), format)
     with pytest.raises(ValueError, match="truncated or damaged"):
         decode(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        decode(data[:16])
 
 
 @pytest.mark.parametrize(
@@ -76,8 +117,9 @@ def test_a_truncated_file_is_refused():
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         saved(Image.new("RGB", (4, 4)), "GIF"),
         saved(Image.new("RGB", (4, 4)), "TIFF"),
+        saved(Image.new("RGB", (4, 4)), "PDF"),
     ],
-    ids=["empty", "svg", "gif", "tiff"],
+    ids=["empty", "svg", "gif", "tiff", "pdf"],
 )
 def test_other_formats_are_refused_whatever_their_name(data):
     with pytest.raises(ValueError, match="not a PNG, JPEG or WebP"):

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -46,6 +48,26 @@ def test_embeddings_are_unit_vectors_of_the_questions(engine, folder):
 def test_a_missing_set_says_how_to_build_one(engine, tmp_path):
     with pytest.raises(FileNotFoundError, match="reference build"):
         ReferenceSet.load(tmp_path, engine.model)
+
+
+def test_a_set_is_read_without_its_model_and_without_torch(folder):
+    code = (
+        "import sys; from pathlib import Path; from r2t2.reference import ReferenceSet; "
+        "print(ReferenceSet.read(Path(sys.argv[1]), '').fingerprint, 'torch' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == [ReferenceSet.read(folder, "").fingerprint, "False"]
+
+
+def test_a_manifest_without_what_it_was_built_from_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "half")
+    manifest = json.loads((tmp_path / "half" / "manifest.json").read_text())
+    del manifest["dataset"]
+    (tmp_path / "half" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="do not fit together"):
+        ReferenceSet.read(tmp_path / "half", "mini")
 
 
 def test_another_models_set_is_refused(engine, folder, tmp_path):

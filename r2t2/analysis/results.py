@@ -1,16 +1,19 @@
-"""Tables from runs: DataFrame in, DataFrame out.
+"""What strategies reach, and how far one lies ahead of another: DataFrame in, DataFrame out.
 
 Sample rows have the columns that `r2t2.runs.store.gather` gives them; one row is one sample
-under one strategy.
+under one strategy. A run's figures are its row of `r2t2.runs.store.runs_table`; a table of
+accuracies takes nothing else, so that it need not read a single sample.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
-from r2t2.statistics import interval, mcnemar
+from r2t2.statistics import Z, holm, interval, mcnemar, paired_difference
 
 MEAN = "mean"
 # By 2 * (base was right) + (the strategy is right).
@@ -18,6 +21,7 @@ OUTCOMES = ("stayed wrong", "wrong to right", "right to wrong", "stayed right")
 # Controls that a gain must beat before it can be called re-routing by near neighbours.
 RANDOM_CONTROLS = ("uniform", "constant", "ngd_random_neighbours")
 ALL_CONTROLS = (*RANDOM_CONTROLS, "ngd_same_type_neighbours", "finetuned_router", "ngd_paper")
+_RUN = ["model", "benchmark", "seed", "strategy"]
 
 
 def outcomes(samples: pd.DataFrame) -> pd.Series:
@@ -28,115 +32,230 @@ def outcomes(samples: pd.DataFrame) -> pd.Series:
     )
 
 
-def results_table(samples: pd.DataFrame) -> pd.DataFrame:
+def figures(samples: pd.DataFrame, *by: str) -> pd.DataFrame:
+    """The figures of runs, or of the parts that `by` divides them into, counted from samples.
+
+    Parameters
+    ----------
+    samples : model, benchmark, seed, strategy, base_correct, correct, and the columns of `by`.
+
+    Returns
+    -------
+    model, benchmark, seed, strategy, those of `by`, n, accuracy and base_accuracy (fractions),
+    wrong_to_right and right_to_wrong (counts).
+    """
+    base, right = samples["base_correct"].to_numpy(bool), samples["correct"].to_numpy(bool)
+    counted = samples[[*_RUN, *by]].assign(
+        n=1,
+        accuracy=right,
+        base_accuracy=base,
+        wrong_to_right=~base & right,
+        right_to_wrong=base & ~right,
+    )
+    table = counted.groupby([*_RUN, *by], sort=False, observed=True).sum().reset_index()
+    for name in ("accuracy", "base_accuracy"):
+        table[name] = table[name] / table["n"]
+    return table
+
+
+def results_table(figures: pd.DataFrame) -> pd.DataFrame:
     """Table 2 for any runs: per benchmark and in the mean, what each strategy reaches.
 
     Parameters
     ----------
-    samples : with the columns model, benchmark, seed, strategy, base_correct, correct; models
-        and seeds are pooled.
+    figures : of runs (`runs.store.runs_table`, or `figures` of sample rows): model, benchmark,
+        seed, strategy, n, accuracy, base_accuracy, wrong_to_right, right_to_wrong; models and
+        seeds are pooled.
 
     Returns
     -------
-    One row per benchmark (and `MEAN`) and strategy: n, accuracy with its 95 % interval low and
-    high (Wilson's; in the mean, of a sum of independent shares), gain over base in points,
-    p (McNemar's exact test against base; in the mean, over all samples), wrong_to_right and
-    right_to_wrong (percent of base's wrong and of its right answers), oracle_share (percent of
-    the oracle's gain; nan where the oracle gains less than a point), lowest_seed and
-    highest_seed (the lowest and the highest accuracy of a model and seed). Accuracies are
-    percentages; MEAN weighs benchmarks equally.
+    One row per benchmark (and `MEAN`, which weighs benchmarks equally) and strategy: n, accuracy
+    with its 95 % interval low and high (Wilson's; in the mean, of a sum of independent shares),
+    gain over base in points, p (McNemar's exact test against base; in the mean, over all
+    samples), wrong_to_right and right_to_wrong (percent of base's wrong and of its right
+    answers), oracle_share (percent of the oracle's gain; nan where the oracle gains less than a
+    point), lowest_seed and highest_seed (the lowest and the highest accuracy of a model and
+    seed). Accuracies are percentages.
     """
-    keyed = samples.assign(
-        gained=~samples["base_correct"] & samples["correct"],
-        lost=samples["base_correct"] & ~samples["correct"],
+    counts = _counts(figures, "benchmark")
+    table = _shares(counts, "benchmark")
+    means = [
+        _mean_row(rows, counts.xs(strategy, level="strategy"))
+        for strategy, rows in table.groupby("strategy", sort=False, observed=True)
+    ]
+    table = pd.concat([table, pd.DataFrame(means)], ignore_index=True)
+    of_seeds = per_seed(figures).groupby(["benchmark", "strategy"], observed=True)["accuracy"]
+    spread = of_seeds.agg(lowest_seed="min", highest_seed="max")
+    table = table.merge(spread, left_on=["benchmark", "strategy"], right_index=True, how="left")
+    return _with_oracle_share(table, "benchmark")
+
+
+def category_table(figures: pd.DataFrame) -> pd.DataFrame:
+    """What each strategy reaches on each kind of question.
+
+    Parameters
+    ----------
+    figures : `figures(samples, "category")`.
+
+    Returns
+    -------
+    As `results_table`, with category for benchmark, without a mean and without seeds.
+    """
+    return _with_oracle_share(_shares(_counts(figures, "category"), "category"), "category")
+
+
+def per_seed(figures: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy (percent) of every model, seed, benchmark (and `MEAN`) and strategy."""
+    table = figures[[*_RUN, "n"]].assign(accuracy=100 * figures["accuracy"].to_numpy(float))
+    table["benchmark"] = table["benchmark"].astype(str)
+    of_all = table.groupby(["model", "seed", "strategy"], sort=False, observed=True)
+    mean = of_all.agg({"n": "sum", "accuracy": "mean"}).reset_index().assign(benchmark=MEAN)
+    return pd.concat([table, mean], ignore_index=True)
+
+
+def _counts(figures: pd.DataFrame, by: str) -> pd.DataFrame:
+    """n, right, base, gained, lost of every group and strategy, models and seeds pooled."""
+    n = figures["n"].to_numpy(int)
+    counted = pd.DataFrame(
+        {
+            by: figures[by].astype(str).to_numpy(),
+            "strategy": figures["strategy"].astype(str).to_numpy(),
+            "n": n,
+            "right": np.rint(n * figures["accuracy"].to_numpy(float)).astype(int),
+            "base": np.rint(n * figures["base_accuracy"].to_numpy(float)).astype(int),
+            "gained": figures["wrong_to_right"].to_numpy(int),
+            "lost": figures["right_to_wrong"].to_numpy(int),
+        }
     )
-    columns = ["base_correct", "correct", "gained", "lost"]
-    by = ["benchmark", "strategy"]
-    sums = keyed.groupby(by, sort=False, observed=True)[columns].sum()
-    sums["n"] = keyed.groupby(by, sort=False, observed=True).size()
-    seeds = keyed.groupby([*by, "model", "seed"], observed=True)["correct"].mean() * 100
+    return counted.groupby([by, "strategy"], sort=False).sum()
+
+
+def _shares(counts: pd.DataFrame, by: str) -> pd.DataFrame:
     rows = []
-    for (benchmark, strategy), row in sums.iterrows():
-        n, right, base = int(row["n"]), int(row["correct"]), int(row["base_correct"])
+    for group, strategy, n, right, base, gained, lost in counts.reset_index().itertuples(
+        index=False
+    ):
         low, high = interval(right, n)
-        of_seed = seeds[benchmark, strategy]
         rows.append(
             {
-                "benchmark": benchmark,
+                by: group,
                 "strategy": strategy,
                 "n": n,
                 "accuracy": 100 * right / n,
                 "low": 100 * low,
                 "high": 100 * high,
                 "gain": 100 * (right - base) / n,
-                "p": mcnemar(int(row["gained"]), int(row["lost"])),
-                "wrong_to_right": _percent(row["gained"], n - base),
-                "right_to_wrong": _percent(row["lost"], base),
-                "lowest_seed": of_seed.min(),
-                "highest_seed": of_seed.max(),
+                "p": mcnemar(gained, lost),
+                "wrong_to_right": _percent(gained, n - base),
+                "right_to_wrong": _percent(lost, base),
             }
         )
-    table = pd.DataFrame(rows)
-    means = [
-        _mean_row(strategy, group, sums.xs(strategy, level="strategy"), seeds)
-        for strategy, group in table.groupby("strategy", sort=False)
-    ]
-    table = pd.concat([table, pd.DataFrame(means)], ignore_index=True)
-    oracle = table[table["strategy"] == "oracle"].set_index("benchmark")["gain"]
-    ceiling = table["benchmark"].map(oracle)
-    table["oracle_share"] = (100 * table["gain"] / ceiling).where(ceiling >= 1)
-    return table
+    return pd.DataFrame(rows)
+
+
+def _mean_row(rows: pd.DataFrame, counts: pd.DataFrame) -> dict[str, object]:
+    share = rows["accuracy"] / 100
+    error = math.sqrt(float((share * (1 - share) / rows["n"]).sum())) / len(rows)
+    accuracy = float(rows["accuracy"].mean())
+    total = counts.sum()
+    return {
+        "benchmark": MEAN,
+        "strategy": rows["strategy"].iloc[0],
+        "n": total["n"],
+        "accuracy": accuracy,
+        "low": max(accuracy - 100 * Z * error, 0.0),
+        "high": min(accuracy + 100 * Z * error, 100.0),
+        "gain": float(rows["gain"].mean()),
+        "p": mcnemar(total["gained"], total["lost"]),
+        "wrong_to_right": _percent(total["gained"], total["n"] - total["base"]),
+        "right_to_wrong": _percent(total["lost"], total["base"]),
+    }
+
+
+def _with_oracle_share(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    oracle = table[table["strategy"] == "oracle"].set_index(by)["gain"]
+    ceiling = table[by].map(oracle)
+    return table.assign(oracle_share=(100 * table["gain"] / ceiling).where(ceiling >= 1))
 
 
 def _percent(part: float, whole: float) -> float:
     return 100 * part / whole if whole else math.nan
 
 
-def _mean_row(
-    strategy: object, group: pd.DataFrame, sums: pd.DataFrame, seeds: pd.Series
-) -> dict[str, object]:
-    share = group["accuracy"] / 100
-    error = math.sqrt(float((share * (1 - share) / group["n"]).sum())) / len(group)
-    accuracy = float(group["accuracy"].mean())
-    gained, lost = int(sums["gained"].sum()), int(sums["lost"].sum())
-    right = int(sums["base_correct"].sum())
-    of_seed = seeds.xs(strategy, level="strategy").groupby(["model", "seed"]).mean()
-    return {
-        "benchmark": MEAN,
-        "strategy": strategy,
-        "n": int(group["n"].sum()),
-        "accuracy": accuracy,
-        "low": max(accuracy - 196 * error, 0.0),
-        "high": min(accuracy + 196 * error, 100.0),
-        "gain": float(group["gain"].mean()),
-        "p": mcnemar(gained, lost),
-        "wrong_to_right": _percent(gained, int(sums["n"].sum()) - right),
-        "right_to_wrong": _percent(lost, right),
-        "lowest_seed": of_seed.min(),
-        "highest_seed": of_seed.max(),
-    }
+def leads(
+    samples: pd.DataFrame, strategy: str = "ngd", others: Sequence[str] = ALL_CONTROLS
+) -> pd.DataFrame:
+    """How far a strategy lies ahead of others on the very same samples.
 
-
-def verdict(table: pd.DataFrame, strategy: str = "ngd") -> pd.DataFrame:
-    """How far a strategy's mean accuracy lies above each control's, in points.
+    Parameters
+    ----------
+    samples : model, benchmark, seed, position, strategy, correct; a sample is the same where
+        the first four are.
 
     Returns
     -------
-    One row per control that there are runs of: control, accuracy, ahead (points), and whether
-    the strategy `beats` it: the lead is larger than both intervals' half widths together.
+    One row per one of `others` that shares samples with the strategy: other, n (samples that
+    both answered), benchmarks (that these are of), accuracy and other_accuracy (percent), ahead
+    (points) with its 95 % interval low and high (Bonett and Price's for paired shares), won and
+    lost (samples that only the strategy, only the other is right on), p (McNemar's exact test
+    over all these samples), and holm (p corrected for the number of rows). Accuracies and leads
+    weigh benchmarks equally.
     """
-    mean = table[table["benchmark"] == MEAN].set_index("strategy")
-    if strategy not in mean.index:
-        return pd.DataFrame(columns=["control", "accuracy", "ahead", "beats"])
-    own = mean.loc[strategy]
-    rows = [
-        {
-            "control": control,
-            "accuracy": mean.at[control, "accuracy"],
-            "ahead": own["accuracy"] - mean.at[control, "accuracy"],
-            "beats": own["low"] > mean.at[control, "high"],
-        }
-        for control in ALL_CONTROLS
-        if control in mean.index
+    others = [other for other in others if other != strategy]
+    benchmark, outcomes = _side_by_side(samples, [strategy, *others])
+    rows = []
+    for other in others:
+        both = (outcomes[strategy] >= 0) & (outcomes[other] >= 0)
+        if both.any():
+            mine, theirs = outcomes[strategy][both] == 1, outcomes[other][both] == 1
+            rows.append({"other": other, **_lead(benchmark[both], mine, theirs)})
+    columns = ["other", "n", "benchmarks", "accuracy", "other_accuracy", "ahead", "low", "high"]
+    table = pd.DataFrame(rows, columns=[*columns, "won", "lost", "p"])
+    return table.assign(holm=holm(table["p"].tolist()))
+
+
+def _lead(benchmark: np.ndarray, mine: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+    """A row of `leads` from who is right on which sample."""
+    pairs = {"n": 1, "mine": mine, "theirs": theirs, "won": mine & ~theirs, "lost": theirs & ~mine}
+    counts = pd.DataFrame(pairs).groupby(benchmark).sum()
+    shares = 100 * counts.div(counts["n"], axis=0).mean()
+    of_each = [
+        paired_difference(row.won, row.lost, row.n) for row in counts.itertuples(index=False)
     ]
-    return pd.DataFrame(rows)
+    centre = sum(difference for difference, _ in of_each) / len(of_each)
+    half = Z * math.sqrt(sum(error**2 for _, error in of_each)) / len(of_each)
+    won, lost = int(counts["won"].sum()), int(counts["lost"].sum())
+    return {
+        "n": len(benchmark),
+        "benchmarks": len(counts),
+        "accuracy": shares["mine"],
+        "other_accuracy": shares["theirs"],
+        "ahead": shares["won"] - shares["lost"],
+        "low": 100 * (centre - half),
+        "high": 100 * (centre + half),
+        "won": won,
+        "lost": lost,
+        "p": mcnemar(won, lost),
+    }
+
+
+def _side_by_side(
+    samples: pd.DataFrame, strategies: Sequence[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Each sample's benchmark, as a number, and each strategy's outcomes.
+
+    An outcome is 1 (right), 0 (wrong) or -1 (not run); a sample has the same place in all.
+    """
+    codes = pd.Categorical(samples["strategy"], list(strategies)).codes
+    kept, codes = samples[codes >= 0], codes[codes >= 0]
+    of = kept.groupby(["model", "benchmark", "seed"], sort=False, observed=True).ngroup().to_numpy()
+    position, correct = kept["position"].to_numpy(int), kept["correct"].to_numpy(np.int8)
+    width = position.max(initial=0) + 1
+    place = of * width + position
+    size = (of.max(initial=-1) + 1) * width
+    benchmark = np.zeros(size, int)
+    benchmark[place] = pd.factorize(kept["benchmark"])[0]
+    outcomes = {name: np.full(size, -1, np.int8) for name in strategies}
+    for code, name in enumerate(strategies):
+        outcomes[name][place[codes == code]] = correct[codes == code]
+    return benchmark, outcomes

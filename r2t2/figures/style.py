@@ -83,11 +83,17 @@ def label(strategy: str) -> str:
     return f"{shown} ({listed})"
 
 
-def modebar(name: str) -> dict[str, Any]:
-    """Plotly's `config`: a quiet bar whose camera saves the figure under a name of its own."""
+def modebar(name: str, selects: bool = False) -> dict[str, Any]:
+    """Plotly's `config`: a quiet bar whose camera saves the figure under a name of its own.
+
+    Parameters
+    ----------
+    selects : whether points can be selected with a box or a lasso.
+    """
+    ways = [] if selects else ["select2d", "lasso2d"]
     return {
         "displaylogo": False,
-        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+        "modeBarButtonsToRemove": [*ways, "autoScale2d", "zoomIn2d", "zoomOut2d"],
         "toImageButtonOptions": {"format": "png", "filename": f"r2t2-{name}", "scale": 3},
     }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from r2t2.paths import checkpoint_folder, shipped_checkpoint
+from r2t2.models.sparse.options import PREFIX, is_here
+from r2t2.paths import cache_folder, checkpoint_folder, shipped_checkpoint
 
 if TYPE_CHECKING:
     from r2t2.contract import RoutedModel
@@ -15,12 +16,14 @@ def load_model(name: str = "mini", device: str = "auto") -> RoutedModel:
     """A model by the name that `--model` takes, on a device.
 
     "mini" is the embedded model that ships; "mini-1" the one trained from seed 1 by
-    `python -m r2t2 train --seed 1`.
+    `python -m r2t2 train --seed 1`; "hf:NAME?OPTION=VALUE&..." a sparse mixture of transformers,
+    in a folder or on the hub (docs/sparse.md).
 
     Raises
     ------
     KeyError : there is no such model.
-    FileNotFoundError, ValueError : its checkpoint is missing or damaged.
+    OSError, ValueError : its checkpoint is missing or damaged, or an option is wrong.
+    MemoryError : its weights do not fit.
     RuntimeError : there is no such device.
     """
     device = resolve_device(device)
@@ -29,13 +32,33 @@ def load_model(name: str = "mini", device: str = "auto") -> RoutedModel:
 
         path = shipped_checkpoint() if name == "mini" else checkpoint_folder(name)
         return Mini(path / "model.safetensors", name, device)
+    if name.startswith(PREFIX):
+        from r2t2.models.sparse.model import Sparse
+
+        return Sparse(name, device)
     raise KeyError(f"there is no model {name!r}; there are {', '.join(available())}")
 
 
 def available() -> list[str]:
-    """The names of the models that can be loaded here."""
+    """The names of the models that can be loaded here.
+
+    Sparse mixtures are those that `models.txt` in the cache names, one a line, as far as they
+    are on this machine.
+    """
     trained = checkpoint_folder("mini").parent.glob("mini-*/model.safetensors")
-    return ["mini", *sorted(path.parent.name for path in trained)]
+    named = cache_folder() / "models.txt"
+    lines = named.read_text().splitlines() if named.exists() else ()
+    sparse = [line.strip() for line in lines if line.startswith(PREFIX)]
+    return ["mini", *sorted(path.parent.name for path in trained), *filter(is_here, sparse)]
+
+
+def notice(name: str) -> str:
+    """What a model's `notice` says, without loading the model."""
+    if name.partition("-")[0] == "mini":
+        from r2t2.models.mini.notice import NOTICE
+
+        return NOTICE
+    return ""
 
 
 def resolve_device(device: str) -> str:

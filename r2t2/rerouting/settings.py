@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, Literal, get_args
 
 Algorithm = Literal[
@@ -165,6 +166,7 @@ def preset_of(model: str) -> str:
     return family if family in PRESETS else "paper"
 
 
+@cache
 def strategy(name: str, preset: str = "paper") -> Setting:
     """A strategy's setting under a preset.
 

@@ -1,10 +1,11 @@
-"""Computes runs: batches of samples in, shards out."""
+"""Computes runs: batches of samples in, shards out; and all the runs of a request."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from r2t2 import studio
 from r2t2.contract import top1
 from r2t2.engine import Engine, Prepared
+from r2t2.paths import runs_folder
 from r2t2.rerouting.settings import Setting
 from r2t2.rerouting.trajectory import Trajectory
 from r2t2.runs.identity import RunSpec, Trace
+from r2t2.runs.plan import Planned, Request
 from r2t2.runs.store import SCHEMAS, Run, UnreadableRun, writing
 from r2t2.samples import Dataset
 
@@ -118,6 +122,38 @@ class Runner:
             forgetful = [replace(sample) for sample in samples]
             self._prepared[key] = replace(prepared, samples=forgetful)
         return self._prepared[key]
+
+
+def carry_out(
+    request: Request,
+    report: Callable[[int, int, int, str], None],
+    device: str = "auto",
+) -> Iterator[tuple[Planned, Run]]:
+    """The runs of a request, one after the other, as far as they are not in the cache already.
+
+    Parameters
+    ----------
+    report : called with the number of the run, its samples done, its samples in total, and a
+        note (mostly empty).
+
+    Raises
+    ------
+    KeyError, FileNotFoundError, ValueError, RuntimeError : as `studio.open_engine` says.
+    RunLocked : another process is writing one of the runs.
+    """
+    datasets = {name: studio.open_dataset(name, request.seed) for name in request.benchmarks}
+    runner = Runner(studio.open_engine(request.model, request.reference, device), runs_folder())
+    for number, planned in enumerate(request.planned):
+        run = runner.run(
+            datasets[planned.benchmark],
+            request.seed,
+            planned.strategy,
+            planned.setting,
+            planned.trace,
+            request.limit,
+            partial(report, number),
+        )
+        yield planned, run
 
 
 def sample_rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from r2t2.rerouting.settings import STRATEGIES, preset_of, strategy
 from r2t2.runs.identity import RunSpec
@@ -13,18 +13,28 @@ DEV = "dev"
 _TRACES = ("none", "ends", "all")
 
 
+def changed(model: str, name: str, options: Mapping[str, object]) -> dict[str, object]:
+    """The options in which a setting differs from a strategy's own for the model."""
+    if name not in STRATEGIES:
+        return dict(options)
+    own = strategy(name, preset_of(model)).options
+    return {option: value for option, value in options.items() if own.get(option) != value}
+
+
 def changes(spec: RunSpec) -> dict[str, object]:
     """The options in which a run differs from its strategy's own setting for the model."""
-    if spec.strategy not in STRATEGIES:
-        return dict(spec.setting)
-    own = strategy(spec.strategy, preset_of(spec.model)).options
-    return {name: value for name, value in spec.setting.items() if own.get(name) != value}
+    return changed(spec.model, spec.strategy, spec.setting)
 
 
 def variant(spec: RunSpec) -> str:
     """A strategy as tables name it: "ngd" under its own setting, "ngd[k=5]" where changed."""
-    listed = ",".join(f"{name}={value}" for name, value in changes(spec).items())
-    return f"{spec.strategy}[{listed}]" if listed else spec.strategy
+    return variant_of(spec.model, spec.strategy, spec.setting)
+
+
+def variant_of(model: str, name: str, options: Mapping[str, object]) -> str:
+    """`variant` of a strategy that was not run yet."""
+    listed = ",".join(f"{key}={value}" for key, value in changed(model, name, options).items())
+    return f"{name}[{listed}]" if listed else name
 
 
 def best(runs: Iterable[Run]) -> list[Run]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -27,8 +28,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from r2t2.files import written
-from r2t2.runs.identity import RunSpec
+from r2t2.files import held, written
+from r2t2.runs.identity import RunSpec, Trace
 from r2t2.sites import Site
 
 FORMAT = 1
@@ -115,7 +116,7 @@ class Run:
     folder : where it lies.
     manifest : format, id, spec, status, sites (of the model), shards (first, rows, files with
         their sha256, strategy_seconds, wall_seconds), device, versions, created; when complete
-        also figures, timings and finished.
+        also figures, timings and finished; when it came from another cache also imported.
     """
 
     folder: Path
@@ -157,6 +158,11 @@ class Run:
     def status(self) -> Literal["running", "complete"]:
         """ "running" means unfinished, whether or not a process is at work on it."""
         return self.manifest["status"]
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process is at work on it now."""
+        return held(self.folder / ".lock")
 
     @property
     def done(self) -> int:
@@ -243,7 +249,8 @@ class Run:
             file = pq.ParquetFile(pa.BufferReader(content))
             if not file.schema_arrow.equals(schema):
                 raise ValueError("its columns are another version's")
-            return file.read(columns=columns, use_threads=False)
+            # What else a file says of its columns would be obeyed by pandas.
+            return file.read(columns=columns, use_threads=False).replace_schema_metadata(None)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DamagedRun(
                 f"{name} of the run {self.folder.name} is damaged ({error}); run the same "
@@ -272,7 +279,7 @@ def scan(folder: Path) -> tuple[list[Run], dict[Path, str]]:
     """All runs in a folder by name, and what was skipped with the reason."""
     runs, skipped = [], {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if not path.is_dir():
+        if not path.is_dir() or path.name.startswith("."):
             continue
         found = _loaded(path, _stamp(path / "manifest.json"))
         if isinstance(found, Run):
@@ -376,6 +383,19 @@ def _repeated(names: Sequence[str], which: np.ndarray) -> pd.Categorical:
     return pd.Categorical.from_codes(codes[which], known)
 
 
+def figures(samples: pa.Table) -> dict[str, Any]:
+    """A run's figures (`Run.figures`), counted from its sample rows."""
+    before = samples["base_correct"].to_numpy()
+    after = samples["correct"].to_numpy()
+    return {
+        "n": len(samples),
+        "accuracy": float(np.mean(after)),
+        "base_accuracy": float(np.mean(before)),
+        "wrong_to_right": int(np.sum(~before & after)),
+        "right_to_wrong": int(np.sum(before & ~after)),
+    }
+
+
 class Writer:
     """Adds shards to one run; made by `writing`, which holds the run's lock.
 
@@ -448,7 +468,7 @@ class Writer:
         self._manifest |= {
             "status": "complete",
             "shards": [shard],
-            "figures": _figures(samples),
+            "figures": figures(samples),
             "timings": {
                 **seconds,
                 "samples_per_second": round(len(samples) / seconds["wall_seconds"], 2),
@@ -527,7 +547,7 @@ def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=0.5)  # longer than anyone looks (`held`)
     except Timeout:
         raise RunLocked(
             f"the run {folder.name} is being written by another process; wait until it is done "
@@ -548,6 +568,13 @@ def _check(manifest: dict[str, Any]) -> None:
     for field in fields(RunSpec):
         if type(getattr(spec, field.name)) is not kinds[str(field.type)]:
             raise ValueError(f"{field.name} in its spec is no {field.type}")
+    if spec.trace not in get_args(Trace) or not all(
+        low <= value < 2**31
+        for low, value in ((0, spec.seed), (1, spec.size), (1, spec.shard), (0, spec.arithmetic))
+    ):
+        raise ValueError("its spec is none of this program's")
+    if not all(isinstance(value, str | int | float) for value in spec.setting.values()):
+        raise ValueError("an option in its setting is neither a text nor a number")
     if spec.id != manifest["id"]:
         raise ValueError("its id is not that of its spec")
     for shard in manifest["shards"]:
@@ -556,8 +583,7 @@ def _check(manifest: dict[str, Any]) -> None:
             raise ValueError(f"it names the files {', '.join(shard['files'])}")
         if not all(type(shard[name]) is int and shard[name] >= 0 for name in ("first", "rows")):
             raise ValueError("a shard has no place")
-        if not all(isinstance(shard[f"{name}_seconds"], float) for name in ("strategy", "wall")):
-            raise ValueError("a shard has no timings")
+        _check_seconds(shard)
     for site in manifest["sites"]:
         if not all(isinstance(name, str) for name in (site["name"], *site["experts"])):
             raise ValueError("a routing site has no name or no experts")
@@ -570,7 +596,20 @@ def _check(manifest: dict[str, Any]) -> None:
         raise ValueError("it has fewer rows than samples")
     if complete and not all(isinstance(manifest["figures"][name], int | float) for name in FIGURES):
         raise ValueError("its figures are no numbers")
+    if complete:
+        _check_seconds(manifest["timings"])
+        datetime.fromisoformat(manifest["finished"])
     datetime.fromisoformat(manifest["created"])
+    datetime.fromisoformat(manifest.get("imported", manifest["created"]))
+    texts = [manifest["device"], *manifest["versions"].values()]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("its device and versions are no texts")
+
+
+def _check_seconds(timings: dict[str, Any]) -> None:
+    for name in ("strategy_seconds", "wall_seconds"):
+        if not isinstance(timings[name], float) or not 0 <= timings[name] < math.inf:
+            raise ValueError(f"{name} in its timings is no time")
 
 
 def _content(path: Path) -> bytes:
@@ -585,18 +624,6 @@ def _intact(path: Path, checksum: str) -> bool:
         return hashlib.sha256(_content(path)).hexdigest() == checksum
     except (OSError, ValueError):
         return False
-
-
-def _figures(samples: pa.Table) -> dict[str, Any]:
-    before = samples["base_correct"].to_numpy()
-    after = samples["correct"].to_numpy()
-    return {
-        "n": len(samples),
-        "accuracy": float(np.mean(after)),
-        "base_accuracy": float(np.mean(before)),
-        "wrong_to_right": int(np.sum(~before & after)),
-        "right_to_wrong": int(np.sum(before & ~after)),
-    }
 
 
 def _versions() -> dict[str, str]:

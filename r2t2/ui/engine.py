@@ -10,25 +10,61 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import streamlit as st
+from jaxtyping import Float
 from PIL import Image
 
+from r2t2.analysis.projection import Plane, fit
 from r2t2.images import decode
 from r2t2.paths import reference_folder
-from r2t2.rerouting.settings import Setting
+from r2t2.rerouting.settings import References, Setting
 from r2t2.samples import Dataset, Sample
 
 if TYPE_CHECKING:
-    from r2t2.engine import Engine, Prepared
+    from r2t2.engine import Engine, Point, Prepared
     from r2t2.rerouting.trajectory import Trajectory
 
-_ONE_AT_A_TIME = threading.Lock()
+
+class Queue:
+    """A lock that is given in the order of asking.
+
+    `threading.Lock` goes to whoever is quickest, most often to the thread that has just let go
+    of it, so that one session would have all its strategies before another had its first.
+
+    Attributes
+    ----------
+    asked : how many have asked for a turn so far.
+    """
+
+    def __init__(self) -> None:
+        self._moved = threading.Condition()
+        self._done = 0
+        self.asked = 0
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for everybody who asked before, then hold the lock."""
+        with self._moved:
+            ticket = self.asked
+            self.asked += 1
+            self._moved.wait_for(lambda: self._done == ticket)
+        try:
+            yield
+        finally:
+            with self._moved:
+                self._done += 1
+                self._moved.notify_all()
+
+
+_queue = Queue()
 
 
 @contextmanager
@@ -40,7 +76,7 @@ def _turn() -> Iterator[None]:
     """
     import torch
 
-    with _ONE_AT_A_TIME:
+    with _queue.turn():
         torch.set_num_threads(1)
         yield
 
@@ -75,10 +111,16 @@ class Typed:
     choices: tuple[str, ...] = ()
     origin: str = "upload"
 
+    @cached_property
+    def key(self) -> tuple[object, ...]:
+        """What it is told apart by; its picture is read once for that."""
+        digest = hashlib.sha256(self.picture).hexdigest()
+        return digest, self.question, self.label, self.choices, self.origin
+
     def sample(self) -> Sample:
         """The sample itself."""
         return Sample(
-            id=f"{self.origin}-" + hashlib.sha256(self.picture).hexdigest()[:12],
+            id=f"{self.origin}-{self.key[0]}"[:20],
             question=self.question,
             load_image=lambda: decode(self.picture),
             label=self.label or None,
@@ -88,6 +130,7 @@ class Typed:
 
 
 Ask = Picked | Typed
+_KEYS: dict[str | type, Callable[[Any], Any]] = {Typed: lambda ask: ask.key}
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -119,6 +162,13 @@ def preview(picture: bytes) -> Image.Image:
     return image
 
 
+def benchmarks() -> tuple[str, ...]:
+    """The names of all that samples can be picked from."""
+    from r2t2.studio import benchmarks
+
+    return benchmarks()
+
+
 def default_seed(model: str) -> int:
     """The seed of the benchmarks that a model is evaluated on by default."""
     from r2t2.studio import default_seed
@@ -131,12 +181,17 @@ def references(model: str) -> list[str]:
     manifests = sorted(
         reference_folder("any").parent.glob("*/manifest.json"), key=lambda p: p.stat().st_mtime
     )
-    return [path.parent.name for path in manifests if _model_of(path) == model]
+    return [path.parent.name for path in manifests if _told(path, "model") == model]
 
 
-def _model_of(manifest: Path) -> str:
+def embedder(reference: str) -> str:
+    """The name of the embedder that a reference set was built with."""
+    return _told(reference_folder(reference) / "manifest.json", "embedder")
+
+
+def _told(manifest: Path, name: str) -> str:
     try:
-        return str(json.loads(manifest.read_text())["model"])
+        return str(json.loads(manifest.read_text())[name])
     except (OSError, ValueError, KeyError, TypeError):
         return ""  # `ReferenceSet.load` says what is wrong with it
 
@@ -156,15 +211,26 @@ def engine(model: str, reference: str | None) -> Engine:
     return opened
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
+@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=_KEYS)
 def prepared(model: str, reference: str | None, ask: Ask) -> Prepared:
     """A sample, encoded, routed and embedded once for all strategies."""
-    opened = engine(model, reference)
+    opened, sample = engine(model, reference), ask.sample()
+    sample.image.load()  # A large picture takes long to decode, which nobody else need wait for.
     with _turn():
-        return opened.prepare([ask.sample()])
+        ready = opened.prepare([sample])
+    return replace(ready, samples=[ask.sample()])  # without the picture, decoded
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _fitted(model: str, reference: str | None, setting: Setting) -> object:
+    """What a control learns: half a minute's work, in which other sessions have their turns."""
+    import torch
+
+    torch.set_num_threads(1)
+    return engine(model, reference).fit(setting)
+
+
+@st.cache_resource(max_entries=512, show_spinner=False, hash_funcs=_KEYS)
 def trajectory(model: str, reference: str | None, ask: Ask, setting: Setting) -> Trajectory:
     """Where a strategy takes a sample's routing.
 
@@ -174,8 +240,33 @@ def trajectory(model: str, reference: str | None, ask: Ask, setting: Setting) ->
     """
     ready = prepared(model, reference, ask)
     opened = engine(model, reference)
+    _fitted(model, reference, setting)
     with _turn():
         return opened.run(ready, setting)
+
+
+def at(
+    model: str,
+    reference: str | None,
+    ask: Ask,
+    r: Float[np.ndarray, "sites experts"],
+    setting: Setting,
+) -> Point:
+    """What a sample comes to under routing weights from outside (`Engine.at`)."""
+    import torch
+
+    ready = prepared(model, reference, ask)
+    opened = engine(model, reference)
+    with _turn():
+        return opened.at(ready, torch.from_numpy(r)[None].to(ready.r), setting)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def plane(model: str, reference: str | None, kept: References) -> Plane:
+    """The plane in which the routing weights of a reference set differ most."""
+    found = engine(model, reference).reference
+    r = (found if kept == "all" else found.correct).r
+    return fit(r.reshape(len(r), -1))
 
 
 _loaded: list[str] = []

@@ -1,15 +1,16 @@
-"""Filters that several pages share, each in the address under one name."""
+"""Filters that several pages share, each in the address under one name.
+
+None of Inspect's names: a link there would lose what the page that it stands on has bound.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import streamlit as st
-
 from r2t2.figures.style import label
 from r2t2.ui import runs
-from r2t2.ui.state import bound
+from r2t2.ui.state import kept
 
 if TYPE_CHECKING:
     from r2t2.runs.store import Run
@@ -21,7 +22,7 @@ def benchmark(found: Sequence[Run], every: bool = True) -> list[Run]:
     """The runs of the benchmark that is picked; with `every`, all but dev's are a choice too."""
     names = runs.benchmarks(found)
     options = [EVERY, *names] if every and len(names) > 1 else names
-    picked = st.selectbox("Benchmark", options, **bound("benchmark"))
+    picked = kept("benchmarks", "Benchmark", options)
     if picked == EVERY:
         from r2t2.runs.selection import DEV
 
@@ -34,11 +35,5 @@ def strategy(found: Sequence[Run], default: str = "ngd") -> list[Run]:
     names = [name for name in dict.fromkeys(map(runs.variant, found)) if name != "base"]
     if not names:
         return []
-    picked = st.selectbox(
-        "Strategy",
-        names,
-        index=names.index(default) if default in names else 0,
-        format_func=label,
-        **bound("strategy"),
-    )
+    picked = kept("variant", "Strategy", names, label, default)
     return [run for run in found if runs.variant(run) == picked]

@@ -5,14 +5,18 @@ What is returned is shared by all sessions: read it, never write into it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from jaxtyping import Int16
+from pandas.api.types import union_categoricals
 
 from r2t2.analysis.results import MEAN, outcomes, results_table
+from r2t2.analysis.shifts import leading
 from r2t2.paths import runs_folder
 from r2t2.sites import Site
 
@@ -21,6 +25,15 @@ if TYPE_CHECKING:
 
 # The run set of everything that there is.
 ALL = "all"
+
+
+def _made(run: Run) -> tuple[str, str]:
+    # What a complete run holds does not change; when it is made anew, `finished` does.
+    return str(run.folder), str(run.manifest["finished"])
+
+
+# For Streamlit's caches: runs are known by what they hold.
+BY_CONTENT: dict[str | type[Any], Callable[[Any], Any]] = {"r2t2.runs.store.Run": _made}
 
 
 def complete() -> list[Run]:
@@ -119,17 +132,36 @@ def steps(runs: Sequence[Run], *columns: str) -> pd.DataFrame:
     return _rows(_key(runs), "steps", tuple(dict.fromkeys(["position", "step", *columns])))
 
 
+def figures(runs: Sequence[Run]) -> pd.DataFrame:
+    """The figures that runs' manifests hold (`store.runs_table`), strategy being the variant."""
+    from r2t2.runs.store import runs_table
+
+    return runs_table(runs).assign(strategy=[variant(run) for run in runs])
+
+
+def site_top1(runs: Sequence[Run], site: str) -> pd.Categorical:
+    """The top-1 expert at one routing site, for every row of `steps`.
+
+    Raises
+    ------
+    DamagedRun : a file of one of them is missing or damaged.
+    ValueError : one of them has no such site.
+    """
+    parts = []
+    for run in runs:
+        place = [of.name for of in run.sites].index(site)
+        codes = _leading(*_key([run]))[:, place]
+        parts.append(pd.Categorical.from_codes(codes, list(run.sites[place].experts)))
+    return union_categoricals(parts)
+
+
 def results(runs: Sequence[Run]) -> pd.DataFrame:
     """`analysis.results.results_table` of runs.
 
     The mean has only the strategies that were run on every benchmark and seed; another one's
     would be the mean of other questions.
-
-    Raises
-    ------
-    DamagedRun : a file of one of them is missing or damaged.
     """
-    table = _results(_key(runs))
+    table = _results(_key(runs), runs)
     mean = table["benchmark"] == MEAN
     return table[~mean | (table["n"] == table.loc[mean, "n"].max())]
 
@@ -141,8 +173,7 @@ def flips(runs: Sequence[Run], outcome: str, strategy: str = "ngd") -> pd.DataFr
 
 
 def _key(runs: Sequence[Run]) -> tuple[tuple[str, str], ...]:
-    # What a complete run holds does not change; when it is made anew, `finished` does.
-    return tuple((str(run.folder), str(run.manifest["finished"])) for run in runs)
+    return tuple(map(_made, runs))
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
@@ -156,6 +187,17 @@ def _rows(key: tuple[tuple[str, str], ...], table: str, columns: tuple[str, ...]
     return rows
 
 
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _leading(key: tuple[str, str]) -> Int16[np.ndarray, "rows sites"]:
+    from r2t2.runs.store import Run
+
+    run = Run.load(Path(key[0]))
+    # Past pandas, which would make an object of every row's weights.
+    lists = run.read("steps", ["r"])["r"].combine_chunks()
+    r = lists.flatten().to_numpy().reshape(len(lists), len(run.sites), -1)
+    return leading(r, run.sites)
+
+
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _results(key: tuple[tuple[str, str], ...]) -> pd.DataFrame:
-    return results_table(_rows(key, "samples", ("position", "base_correct", "correct")))
+def _results(key: tuple[tuple[str, str], ...], _runs: Sequence[Run]) -> pd.DataFrame:
+    return results_table(figures(_runs))

@@ -15,7 +15,6 @@ from r2t2.ui.engine import Picked, thumbnail
 from r2t2.ui.state import PAGES, address, bound
 
 PER_PAGE = 8
-_ACROSS = 4
 
 
 def gallery(
@@ -23,6 +22,7 @@ def gallery(
     name: str,
     caption: str,
     facts: Callable[[dict[str, Any]], str] = lambda row: "",
+    across: int = 4,
     **selection: Any,
 ) -> None:
     """The samples of some rows, a few at a time, each with a link that opens it in Inspect.
@@ -33,6 +33,7 @@ def gallery(
     name : of the list on its page, and of its file.
     caption : one sentence about the list; Markdown.
     facts : a row -> what is said of it, as plain text.
+    across : so many beside each other.
     selection : what else the address of Inspect is given, e.g. strategy="ngd".
     """
     if rows.empty:
@@ -43,8 +44,8 @@ def gallery(
     here = available()
     shown = rows.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
     records = shown.to_dict("records")
-    for start in range(0, len(records), _ACROSS):
-        for column, row in zip(st.columns(_ACROSS), records[start : start + _ACROSS], strict=False):
+    for start in range(0, len(records), across):
+        for column, row in zip(st.columns(across), records[start : start + across], strict=False):
             with column.container(border=True, height="stretch"):
                 _card(row, facts(row), row["model"] in here, selection)
     show.under(rows, name, caption)

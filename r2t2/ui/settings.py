@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import streamlit as st
 
+from r2t2.figures.style import label
 from r2t2.rerouting.settings import (
+    COMPARED,
     PRESETS,
+    STRATEGIES,
     KernelName,
     Optimiser,
     References,
@@ -17,6 +21,7 @@ from r2t2.rerouting.settings import (
     Space,
     strategy,
 )
+from r2t2.ui import engine
 from r2t2.ui.state import bound, get, put
 
 _NUMBERS = ("k", "epsilon", "bandwidth", "steps", "learning_rate", "final_learning_rate")
@@ -53,24 +58,44 @@ class Chosen:
     ----------
     preset : its name.
     changes : option -> value, where it differs from the preset's.
+    names : of the strategies to run, base first.
     """
 
     preset: str
     changes: dict[str, Any]
+    names: tuple[str, ...] = COMPARED
 
     def strategy(self, name: str) -> Setting:
-        """A strategy under these options."""
-        return replace(strategy(name, self.preset), **self.changes)
+        """A strategy under these options; what makes a control one is not changed."""
+        if name == "ngd_paper":
+            return strategy(name)
+        named, start = strategy(name, self.preset), PRESETS[self.preset]
+        kept = {
+            option: value
+            for option, value in self.changes.items()
+            if getattr(named, option) == getattr(start, option)
+        }
+        return replace(named, **kept)
 
 
-def choose(default: str) -> Chosen | None:
+def choose(model: str, default: str) -> Chosen | None:
     """Draw the inputs; None (and the reason on the page) where they cannot be run.
 
     Parameters
     ----------
+    model : whose reference sets there are to choose from.
     default : the preset to begin with: the model's own.
     """
     with st.expander("Settings", icon=":material/tune:"):
+        shown = st.pills(
+            "strategies and controls, beside the base",
+            STRATEGIES[1:],
+            selection_mode="multi",
+            default=COMPARED[1:],
+            format_func=label,
+            **bound("strategies"),
+        )
+        _embedder(model)
         names = list(PRESETS)
         preset = st.selectbox(
             "preset",
@@ -92,7 +117,36 @@ def choose(default: str) -> Chosen | None:
     except ValueError as error:
         st.error(f"These settings cannot be run: {error}.")
         return None
-    return Chosen(preset, changes)
+    return Chosen(preset, changes, tuple(n for n in STRATEGIES if n == "base" or n in shown))
+
+
+def _embedder(model: str) -> None:
+    """Another embedder means another reference set, which is the sidebar's to choose."""
+    sets = engine.references(model)
+    now = st.session_state["reference"]
+    if len(sets) < 2 or now not in sets:
+        return
+    key = f"embedder-of-{now}"
+    st.selectbox(
+        "embedder (reference set)",
+        sets,
+        index=sets.index(now),
+        format_func=lambda name: f"{engine.embedder(name)} ({name})",
+        help="How questions become vectors (paper: table 7). It belongs to a reference set, so "
+        "this is the sidebar's choice of one.",
+        key=key,
+        on_change=lambda: put(reference=st.session_state[key]),
+    )
+
+
+def query(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What the address of these inputs holds for changed options; others have no input."""
+    asked = {name: value for name, value in changes.items() if name in (*_NUMBERS, *_CHOICES)}
+    if "bandwidth" in asked:
+        asked["bandwidth_rule"] = "median" if asked["bandwidth"] == "median" else "fixed"
+        if asked["bandwidth"] == "median":
+            del asked["bandwidth"]
+    return asked
 
 
 def _inputs(start: Setting) -> dict[str, Any]:

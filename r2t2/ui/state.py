@@ -8,6 +8,9 @@ from typing import Any
 import streamlit as st
 from streamlit.navigation.page import Page
 
+from r2t2.figures.style import label
+from r2t2.rerouting.settings import COMPARED
+
 # Page -> its title and icon, in the order of the menu.
 _TITLES = {
     "overview": ("Overview", "dashboard"),
@@ -22,22 +25,22 @@ _TITLES = {
 PAGES = {name: f"pages/{name}.py" for name in _TITLES}
 # Choices of the sidebar, in the address of every page.
 _FRAME = ("model", "reference", "runs")
-# Choices that mean the same on several pages, so that they go along from one to the next.
-_SHARED = ("benchmark", "strategy")
 
 
 def pages() -> Page:
-    """The page that the address asks for."""
+    """The page that the address asks for.
+
+    Pages have no icon: Streamlit would have the browser fetch it, as the tab's, from Google.
+    """
     return st.navigation(
         [
             st.Page(
                 PAGES[name],
                 title=title,
-                icon=f":material/{icon}:",
                 url_path=name if name != "overview" else None,
                 default=name == "overview",
             )
-            for name, (title, icon) in _TITLES.items()
+            for name, (title, _) in _TITLES.items()
         ],
         position="hidden",
     )
@@ -46,17 +49,21 @@ def pages() -> Page:
 def menu() -> None:
     """Links to all pages.
 
-    They carry what was chosen, which Streamlit's own menu would drop from the address, with a
-    second entry in the browser's history when it is put back.
+    They carry what the sidebar says, which Streamlit's own menu would drop from the address.
     """
-    carried = {name: st.query_params[name] for name in _SHARED if name in st.query_params}
-    for name, (title, icon) in _TITLES.items():
-        st.page_link(
-            PAGES[name],
-            label=title,
-            icon=f":material/{icon}:",
-            query_params=address(**carried),
-        )
+    for name in PAGES:
+        link(name)
+
+
+def link(name: str, **selection: Any) -> None:
+    """A link to a page, under its own title and icon."""
+    title, icon = _TITLES[name]
+    st.page_link(
+        PAGES[name],
+        label=title,
+        icon=f":material/{icon}:",
+        query_params=address(**selection),
+    )
 
 
 def framed() -> None:
@@ -76,16 +83,23 @@ def kept(
     label: str,
     options: Sequence[str],
     format_func: Callable[[str], str] = str,
+    default: str = "",
     **arguments: Any,
 ) -> str | None:
-    """A choice of the frame's, in the address of every page.
+    """A choice that several pages share, in the address of each.
 
     A change of page clears the address, bound widgets of the frame included, and forgets a
     widget whose first run it interrupts; so the choice is noted beside the widget and written
     to the address in every run.
+
+    Parameters
+    ----------
+    default : chosen where nothing was yet; the first option where there is no such.
     """
     noted = f"kept-{name}"
-    asked: str = st.query_params.get(name, st.session_state.get(noted, ""))
+    asked: str = st.query_params.get(name, st.session_state.get(noted, default))
+    if asked not in options:
+        asked = default
     if st.session_state.get(name) not in options:
         st.session_state.pop(name, None)  # of another model, or deleted
     chosen = st.selectbox(
@@ -117,7 +131,20 @@ def put(**values: Any) -> None:
         st.session_state[name] = value
 
 
-def address(**selection: Any) -> dict[str, str]:
-    """The query of a page's address for a selection; the sidebar's is added."""
+def address(**selection: Any) -> dict[str, str | list[str]]:
+    """The query of a page's address for a selection; the sidebar's is added.
+
+    A strategy is given by its name and written as the widgets of Inspect write it; one that is
+    not run there unasked is asked for.
+    """
+    name = selection.get("strategy")
+    if name is not None:
+        selection["strategy"] = label(name)
+        if name not in COMPARED:
+            selection["strategies"] = [label(one) for one in (*COMPARED[1:], name)]
     frame = {name: st.session_state.get(name) for name in _FRAME}
-    return {name: str(value) for name, value in {**frame, **selection}.items() if value is not None}
+    return {
+        name: value if isinstance(value, list) else str(value)
+        for name, value in {**frame, **selection}.items()
+        if value is not None
+    }

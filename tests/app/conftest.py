@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 import r2t2.models
 from r2t2.ui import engine
@@ -16,12 +17,11 @@ APP = str(Path(__file__).parents[2] / "app.py")
 def open_page(page: str, **query: str) -> AppTest:
     """A page by name, as its address with a query would open it."""
     test = AppTest.from_file(APP, default_timeout=120)
+    if page != "overview":
+        # Not by a change of page, which would clear the address.
+        test._page_hash = test._finished_page_script_hash = calc_hash(page)
     test.query_params.update(query)
     test.run()
-    if page != "overview":
-        # Pages are known after the first run.
-        test.query_params.update(query)
-        test.switch_page(f"pages/{page}.py").run()
     assert not test.exception, test.exception
     return test
 

@@ -2,16 +2,20 @@
 
 import io
 import itertools
+import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from r2t2 import cards
+from r2t2.cards import Card
 from r2t2.data.scenes import render
-from r2t2.figures import results, routing, style
+from r2t2.figures import routing, style, trajectory
 from r2t2.figures.style import PALETTE, expert_colours
-from r2t2.ui import scenes, show, verdict
+from r2t2.ui import scenes, show
 
 # Machado, Oliveira and Fernandes (2009), table 1, severity 1.
 DEFICIENCIES = {
@@ -59,8 +63,8 @@ def test_more_experts_than_colours_all_get_one():
     assert len(expert_colours([f"E{i}" for i in range(30)])) == 30
 
 
-def card(answer: str, correct: bool | None) -> show.Card:
-    return show.Card("NGD", answer, 0.5, correct, True, "A", "#000000", (2, 1), 3.0, False)
+def card(answer: str, correct: bool | None, changed: bool = True) -> Card:
+    return Card("NGD", answer, 0.5, correct, changed, "A", "#000000", (2, 1), 3.0, False)
 
 
 def test_html_in_an_answer_shows_as_typed():
@@ -74,42 +78,37 @@ def test_right_and_wrong_are_told_by_more_than_colour(correct, glyph):
     assert glyph in card("yes", correct).html(None)
 
 
+@pytest.mark.parametrize(
+    ("base", "correct", "changed", "said"),
+    [
+        (False, True, True, "✓ wrong to right</span></div>"),
+        (True, False, True, "✗ right to wrong</span></div>"),
+        (True, True, False, "✓ stayed right</span></div>"),
+        (False, False, False, "✗ stayed wrong</span> · as base</div>"),
+        (False, False, True, "✗ stayed wrong</span> · changed</div>"),
+        (None, None, True, ">changed</div>"),
+        (None, None, False, ">as base</div>"),
+    ],
+)
+def test_a_card_says_what_became_of_the_bases_answer(base, correct, changed, said):
+    assert said in card("yes", correct, changed).html(card("no", base))
+
+
+@pytest.mark.parametrize("text", ["<b>x</b>", "**x** [y](z) $x^2$", "`code` :red[a] #1", "a|b~c~"])
+def test_a_label_shows_as_typed(text):
+    literal = show.literal(text)
+    assert literal.replace("\\", "") == text
+    assert not re.search(r"(?<!\\)[*_`$\[\]<>|~:#]", literal)
+
+
+def test_the_bar_of_an_experts_mix_tells_its_numbers():
+    bar = cards.mix({"A": 0.25, "<B>": 0.75}, {"A": "#000000", "<B>": "#ffffff"})
+    assert 'aria-label="&lt;B&gt; 0.75, A 0.25"' in bar
+
+
 def test_html_in_an_answer_is_not_read_by_plotly():
     answers = pd.DataFrame({"step": [0, 1], "answer": ["<b>x</b>"] * 2, "probability": [0.1, 0.2]})
-    assert routing.answer_lines(answers, None, 0).data[0].name == "&lt;b&gt;x&lt;/b&gt;"
-
-
-def table(**accuracy: float) -> pd.DataFrame:
-    rows = [
-        {
-            "benchmark": "mean",
-            "strategy": name,
-            "accuracy": value,
-            "low": value - 1,
-            "high": value + 1,
-            "gain": value - accuracy["base"],
-            "wrong_to_right": 0.0,
-            "right_to_wrong": 0.0,
-        }
-        for name, value in accuracy.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_a_gain_that_a_control_has_too_is_not_called_re_routing():
-    text = " ".join(verdict.sentences(table(base=50, ngd=60, uniform=60)))
-    assert "none of NGD's gain is re-routing" in text
-    assert "not clearly ahead of Uniform r" in text
-
-
-def test_what_no_control_reaches_is_called_re_routing():
-    text = " ".join(verdict.sentences(table(base=50, ngd=60, uniform=54)))
-    assert "NGD beats Uniform r (+6.0 points)" in text
-    assert "The remaining 6.0 points are." in text
-
-
-def test_a_gain_without_controls_is_not_praised():
-    assert "may not be re-routing" in " ".join(verdict.sentences(table(base=50, ngd=60)))
+    assert routing.answer_lines(answers, None).data[0].name == "&lt;b&gt;x&lt;/b&gt;"
 
 
 def weights() -> pd.DataFrame:
@@ -129,13 +128,65 @@ def test_the_bars_show_base_beside_the_step():
 
 
 def test_a_change_of_the_top_1_expert_is_named_where_it_happens():
-    [note] = routing.expert_lines(weights(), ["A", "B"], 0).layout.annotations
+    [note] = routing.expert_lines(weights(), ["A", "B"]).layout.annotations
     assert (note.x, note.text) == (1, "top-1: B")
 
 
-def test_the_oracle_is_marked_in_the_results_figure():
-    figure = results.results_dots(table(base=50, oracle=90))
-    assert "reads the label" in figure.data[1].name
+def test_the_heat_map_marks_the_top_1_expert_and_the_bases():
+    pale, dark = routing.routing_heatmap(weights(), ["A", "B"], 1).data[1:]
+    texts = dict(zip([*pale.x, *dark.x], [*pale.text, *dark.text], strict=True))
+    assert texts == {"A": "○ 0.20", "B": "● 0.80"}
+
+
+def test_a_change_at_one_site_is_named_there():
+    changed = weights()
+    changed.loc[(changed["site"] == "two") & (changed["step"] == 1), "weight"] = [0.9, 0.1]
+    named = routing.site_changes(changed, ["A", "B"]).data[1]
+    assert list(zip(named.y, named.text, strict=True)) == [("one", "A"), ("one", "B"), ("two", "A")]
+
+
+def test_the_mark_of_a_step_is_moved_and_not_added():
+    figure = routing.expert_lines(weights(), ["A", "B"])
+    for step in (0, 1):
+        [line] = routing.mark_step(figure, step).layout.shapes
+        assert (line.x0, line.x1) == (step, step)
+
+
+def test_of_very_many_experts_the_weightiest_are_drawn():
+    experts = [f"E{i}" for i in range(64)]
+    many = pd.DataFrame(
+        {"step": 0, "site": "one", "expert": experts, "weight": np.arange(64) / 2016}
+    )
+    drawn = routing.expert_lines(many, experts).data
+    assert [line.name for line in drawn] == experts[-routing.MOST :]
+
+
+def test_every_figure_takes_sites_with_different_experts():
+    uneven = weights()[lambda rows: ~((rows["site"] == "two") & (rows["expert"] == "B"))]
+    for draw in (routing.routing_heatmap, routing.routing_bars):
+        draw(uneven, ["A", "B"], 1)
+    for draw in (routing.expert_lines, routing.site_changes):
+        draw(uneven, ["A", "B"])
+
+
+def test_what_is_typed_is_not_read_by_plotly_in_any_figure():
+    typed = "<i>x</i>"
+    bars = pd.DataFrame({"routing": ["base"], "answer": [typed], "probability": [0.5]})
+    near = pd.DataFrame({"x": [0.0], "y": [0.0], "expert": ["A"], "text": [typed]})
+    path = pd.DataFrame({"step": [0, 1], "x": [0.0, 1.0], "y": [0.0, 1.0]})
+    ends = pd.DataFrame({"strategy": ["oracle"], "x": [1.0], "y": [0.0]})
+    where = trajectory.routing_map(near, near, path, ends, ["A"])
+    for figure in (routing.answer_bars(bars, typed), where):
+        assert typed not in json.dumps(figure.to_dict(), default=list)
+
+
+def test_the_ring_is_where_the_path_is_at_the_step():
+    points = pd.DataFrame({"x": [0.0], "y": [0.0], "expert": ["A"], "text": [""]})
+    path = pd.DataFrame({"step": [0, 1, 2], "x": [0.0, 1.0, 2.0], "y": [0.0, 5.0, 6.0]})
+    ends = pd.DataFrame({"strategy": [], "x": [], "y": []})
+    figure = trajectory.routing_map(points, points, path, ends, ["A"])
+    ring = trajectory.mark_step(figure, path, 1).data[-1]
+    assert (list(ring.x), list(ring.y)) == ([1.0], [5.0])
 
 
 def row(**changes) -> dict:

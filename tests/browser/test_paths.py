@@ -38,7 +38,7 @@ def test_from_overview_to_five_answers_on_a_picked_sample(page, address):
     page.get_by_role("heading", name="Is it re-routing?").wait_for()
     page.get_by_role("link", name="Inspect").first.click()
     answers(page, 5)
-    page.get_by_role("button", name="3", exact=True).click()
+    page.get_by_role("button", name=re.compile(r"^3\b")).click()
     page.get_by_text("general-7-3").wait_for()
     assert all(answers(page, 5))
     assert "sample=3" in page.url
@@ -100,3 +100,30 @@ def test_nothing_is_wider_than_the_window(page, address, path, width):
         page.get_by_text("narrow mix").wait_for()
     main = page.locator("[data-testid=stMain]")
     assert main.evaluate("element => element.scrollWidth <= element.clientWidth")
+
+
+@pytest.mark.parametrize(
+    ("start", "link"),
+    [("shift?shift-unit=Shares&benchmarks=reading", "Flips"), ("?", "Inspect")],
+)
+def test_back_returns_to_the_page_and_its_filters_at_once(page, address, start, link):
+    page.goto(f"{address}/{start}&model=mini-7")
+    page.locator(".js-plotly-plot").first.wait_for()
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    left, title = page.url, page.locator("h1").inner_text()
+    page.get_by_role("link", name=link).first.click()
+    page.get_by_role("heading", name=link, exact=True).first.wait_for()
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    page.go_back()
+    page.get_by_role("heading", name=title).wait_for()
+    assert page.url == left
+
+
+def test_a_figure_downloads_as_svg(page, address):
+    page.goto(f"{address}/?model=mini-7")
+    page.locator(".js-plotly-plot").first.wait_for()
+    page.get_by_test_id("stPopover").get_by_role("button").first.click()
+    with page.expect_download() as download:
+        page.get_by_text("Figure as SVG").click()
+    assert download.value.suggested_filename == "r2t2-mean-accuracy.svg"
+    assert "<svg" in download.value.path().read_text()[:200]

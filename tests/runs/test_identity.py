@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
-import toy
 
 from r2t2.rerouting.settings import Setting
 from r2t2.runs.identity import RunSpec
+from tests.runs import toy
 
 SPEC = RunSpec(
     model="toy",

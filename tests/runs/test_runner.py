@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy
 
-from r2t2 import files
+from r2t2 import files, studio
 from r2t2.rerouting.settings import Setting
 from r2t2.runs import store
-from r2t2.runs.runner import Runner
+from r2t2.runs.plan import Request
+from r2t2.runs.runner import Runner, carry_out
 from r2t2.runs.store import DamagedRun, Run, RunLocked
+from tests.runs import toy
 
 # Renames of a run of three shards: the first manifest, two files and a manifest per shard, the
 # two merged files, the last manifest.
@@ -315,3 +316,22 @@ def test_every_kind_of_strategy_can_be_kept(tmp_path, algorithm):
     run = toy.run(tmp_path, Setting(algorithm, k=2, steps=2), algorithm)
     assert Run.load(run.folder).figures["n"] == toy.SIZE
     assert set(run.steps()["position"]) == set(range(toy.SIZE))
+
+
+def test_the_runs_of_a_request_are_made_in_its_order_and_reported_by_number(tmp_path, monkeypatch):
+    monkeypatch.setenv("R2T2_CACHE", str(tmp_path))
+    monkeypatch.setattr(studio, "open_engine", lambda *names: toy.engine())
+    monkeypatch.setattr(studio, "open_dataset", lambda name, seed: toy.dataset(name, seed=seed))
+    request = Request(
+        "toy", "refs", ("one", "two"), ("base", "ngd"), ("k=1,2", "steps=2"), seed=3, limit=5
+    )
+    told = []
+    made = list(carry_out(request, lambda *progress: told.append(progress)))
+    assert [planned for planned, _ in made] == list(request.planned)
+    for planned, run in made:
+        assert (run.spec.benchmark, run.spec.strategy) == (planned.benchmark, planned.strategy)
+        assert run.spec.setting == planned.setting.options
+        assert (run.spec.seed, run.spec.size, run.spec.trace) == (3, 5, planned.trace)
+        assert run.folder.parent == tmp_path / "runs"
+    ends = [(number, 5, 5, "") for number in range(6)]
+    assert [progress for progress in told if progress[1] == 5] == ends

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.data.questions import ANSWERS
 from r2t2.models.mini.network import BLOCKS, Network, Router, words
+from r2t2.models.mini.notice import NOTICE
 from r2t2.models.mini.perception import EXPERTS, Perception, base_noise, patches, thumbnails
 from r2t2.models.mini.tokens import tokenise, word_table
 from r2t2.samples import Sample
@@ -46,12 +47,7 @@ class Mini(RoutedModel):
 
     sites = tuple(Site(f"block {i + 1}", EXPERTS) for i in range(BLOCKS))
     preset = "mini"
-    notice = (
-        "The embedded model has seen nothing but rendered scenes of coloured shapes and signs. "
-        "Its answers about any other picture are not meaningful. Its router was trained on a "
-        "narrow mix of questions (existence, colour, shape, a little counting): that mix is the "
-        "only cause of its weak routing elsewhere."
-    )
+    notice = NOTICE
 
     def __init__(self, checkpoint: Path, name: str = "mini", device: str = "cpu") -> None:
         if not checkpoint.exists():

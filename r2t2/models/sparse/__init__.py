@@ -1,0 +1,1 @@
+"""Sparse mixtures of transformers on the contract: `hf:NAME?OPTION=VALUE&...` (docs/sparse.md)."""

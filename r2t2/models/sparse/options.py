@@ -1,0 +1,131 @@
+"""What is re-routed and how a model is asked: the part of its name after "?"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, get_args
+from urllib.parse import parse_qsl
+
+PREFIX = "hf:"
+Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The defaults of the first three are C3PO's (arXiv 2504.07964).
+
+    Parameters
+    ----------
+    layers : the layers whose routers `r` speaks of: "all", "last5" (any number), or a list of
+        their numbers such as "11,14,15".
+    experts : how many core experts of a layer are moved, those that the sample's own router
+        gives most weight to, or "all".
+    tokens : how many tokens at the end of the prompt are steered; those of the answer always are.
+    prompt : tokens that the longest prompt may have, its image's included. Shorter ones are
+        padded to it, so that encodings of different batches fit together.
+    answer : tokens that an answer may have.
+    choices : options that a multiple-choice question may have.
+    side : pictures are scaled down to fit a square of so many pixels.
+    dtype : of the weights; "auto" is what they were saved in.
+    lead : what the answer is made to begin with, such as the channel header of gpt-oss.
+    """
+
+    layers: str = "last5"
+    experts: int | Literal["all"] = 20
+    tokens: int = 1
+    prompt: int = 512
+    answer: int = 16
+    choices: int = 8
+    side: int = 448
+    dtype: Dtype = "auto"
+    lead: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises
+        ------
+        ValueError : an option lies outside its range; the message names it and the range.
+        """
+        if not re.fullmatch(r"all|last[1-9]\d*|\d+(,\d+)*", self.layers):
+            raise ValueError(
+                f"layers is {self.layers!r}; it must be all, lastN, or numbers such as 11,14,15"
+            )
+        if self.dtype not in get_args(Dtype):
+            raise ValueError(f"dtype is {self.dtype!r}; it must be one of {', '.join(_DTYPES)}")
+        for name, low, high in (
+            ("experts", 1, 4096),
+            ("tokens", 1, 64),
+            ("prompt", 2, 131072),
+            ("answer", 1, 1024),
+            ("choices", 1, 64),
+            ("side", 16, 8192),
+        ):
+            value = getattr(self, name)
+            if value != "all" and not low <= value <= high:
+                raise ValueError(f"{name} is {value}; it must lie between {low} and {high}")
+        if self.tokens >= self.prompt:
+            raise ValueError(f"tokens is {self.tokens}; it must be less than prompt={self.prompt}")
+
+    def select(self, layers: list[int]) -> list[int]:
+        """Those of a model's routed layers that `r` speaks of.
+
+        Raises
+        ------
+        ValueError : a layer was asked for that routes no token; the message lists those that do.
+        """
+        if self.layers == "all":
+            return layers
+        if self.layers.startswith("last"):
+            return layers[-int(self.layers[4:]) :]
+        asked = [int(number) for number in self.layers.split(",")]
+        missing = sorted(set(asked) - set(layers))
+        if missing:
+            raise ValueError(
+                f"layers={self.layers}: {', '.join(map(str, missing))} routes no token; those "
+                f"that do are {', '.join(map(str, layers))}"
+            )
+        return [layer for layer in layers if layer in asked]
+
+
+_DTYPES = get_args(Dtype)
+
+
+def parse(name: str) -> tuple[str, Options]:
+    """ "hf:PATH?layers=last5&experts=20" -> the folder or hub name, and the options.
+
+    Raises
+    ------
+    ValueError : there is no such option, or its value is not one; the message says what is.
+    """
+    path, _, query = name.removeprefix(PREFIX).partition("?")
+    if not path:
+        raise ValueError("hf: must be followed by a folder or the name of a model on the hub")
+    known = {field.name: field.default for field in fields(Options)}
+    values: dict[str, str | int] = {}
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        if key not in known or key in values:
+            problem = "is given twice" if key in values else "is no option"
+            raise ValueError(f"{key!r} {problem} of {path}; there are {', '.join(known)}")
+        values[key] = text
+        if isinstance(known[key], int) and (key, text) != ("experts", "all"):
+            if not text.isdecimal():
+                raise ValueError(f"{key} is {text!r}; it must be a whole number")
+            values[key] = int(text)
+    return path, Options(**values)  # type: ignore[arg-type]
+
+
+def is_here(name: str) -> bool:
+    """Whether a model lies on this machine: in the folder named, or fetched from the hub before."""
+    path = name.removeprefix(PREFIX).partition("?")[0]
+    if (Path(path) / "config.json").is_file():
+        return True
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(path, "config.json"), str)
+    except HFValidationError:  # no name that the hub could have
+        return False

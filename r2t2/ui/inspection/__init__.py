@@ -1,0 +1,1 @@
+"""The sections of Inspect, one module each, from the choice of a sample to its export."""

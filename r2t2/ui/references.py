@@ -1,0 +1,192 @@
+"""Reference sets as the pages see them: read once, searched, mapped, held against runs.
+
+What is returned is shared by all sessions: read it, never write into it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+from jaxtyping import Float
+
+from r2t2.analysis import coverage, maps
+from r2t2.paths import reference_folder
+from r2t2.reference import ReferenceSet
+from r2t2.sites import Site
+from r2t2.ui import engine, runs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from r2t2.runs.store import Run
+
+# What a complete run holds does not change; when it is made anew, `finished` does.
+_RUNS: dict[str | type[Any], Any] = {
+    "r2t2.runs.store.Run": lambda run: (run.id, run.manifest["finished"])
+}
+_SETS: dict[str | type[Any], Any] = {ReferenceSet: lambda references: references.fingerprint}
+
+
+def stored(name: str, model: str) -> ReferenceSet:
+    """A reference set by name.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : as `ReferenceSet.read` says.
+    """
+    folder = reference_folder(name)
+    manifest = folder / "manifest.json"
+    return _stored(folder, model, manifest.stat().st_mtime_ns if manifest.exists() else 0)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _stored(folder: Path, model: str, stamp: int) -> ReferenceSet:
+    return ReferenceSet.read(folder, model)
+
+
+def sites(name: str, references: ReferenceSet) -> tuple[Site, ...]:
+    """The routing sites of the model that a set was built with.
+
+    Any run of the same model names them; without one the model is loaded.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, KeyError, RuntimeError : as `engine.engine` says.
+    """
+    built = references.manifest
+    for run in runs.complete():
+        if run.spec.model_fingerprint == built["model_fingerprint"]:
+            return run.sites
+    return engine.engine(built["model"], name).model.sites
+
+
+@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=_SETS)
+def table(references: ReferenceSet, sites: tuple[Site, ...]) -> pd.DataFrame:
+    """A row per sample as `samples.gallery` takes them.
+
+    Returns
+    -------
+    Those of `ReferenceSet.table`, with model, benchmark and seed, and expert (the top-1).
+    """
+    built = references.manifest
+    return references.table.assign(
+        model=built["model"],
+        benchmark=built["dataset"],
+        seed=built["seed"],
+        expert=maps.top1(references.r, sites),
+    )
+
+
+@st.cache_data(max_entries=256, show_spinner="Loading the embedder (once for all sessions) …")
+def embedded(question: str, embedder: str) -> Float[np.ndarray, "1 dimensions"]:
+    """A question as a set's embedder has it.
+
+    Raises
+    ------
+    OSError : the embedder cannot be loaded; the message says what to do.
+    """
+    from r2t2.embedders import embed
+
+    return embed([question], embedder)
+
+
+class Making:
+    """A map that is being made, in a process of its own: no session waits for it.
+
+    Attributes
+    ----------
+    done : the fraction.
+    error : the last words of a process that failed.
+    """
+
+    def __init__(self, folder: Path, space: str, method: str) -> None:
+        self.done = 0.0
+        self.error = "it was stopped"
+        self._process = subprocess.Popen(  # noqa: S603 (no argument is typed by a user)
+            [sys.executable, "-m", "r2t2.analysis.maps", str(folder.resolve()), space, method],
+            cwd=Path(maps.__file__).parents[2],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is still at work."""
+        return self._listener.is_alive()
+
+    def _listen(self) -> None:
+        with self._process as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                try:
+                    self.done = float(line)
+                except ValueError:
+                    self.error = line.strip() or self.error
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def making(folder: Path, path: Path, space: str, method: str) -> Making:
+    """The making of a map at a path, started by whoever asks first; `clear` starts it anew."""
+    return Making(folder, space, method)
+
+
+def chart(path: Path) -> pd.DataFrame | None:
+    """The map at a path; None while there is none."""
+    return _chart(path, path.stat().st_mtime_ns) if path.exists() else None
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _chart(path: Path, stamp: int) -> pd.DataFrame | None:
+    return maps.read(path)
+
+
+def searched(references: ReferenceSet, found: Sequence[Run]) -> list[Run]:
+    """The runs that looked for the k nearest references of this very set, and kept them."""
+    return [
+        run
+        for run in found
+        if run.spec.reference_fingerprint == references.fingerprint
+        and run.spec.trace != "none"
+        and run.spec.setting.get("neighbourhood") == "nearest"
+    ]
+
+
+def listened_to(references: ReferenceSet, run: Run) -> ReferenceSet:
+    """The part of a set that a run searched."""
+    return references if run.spec.setting["references"] == "all" else references.correct
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=_SETS)
+def own_distances(references: ReferenceSet, k: int) -> pd.DataFrame:
+    """`coverage.own_distances` of a set."""
+    return coverage.own_distances(references.embeddings, k)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=_RUNS)
+def distances(found: list[Run]) -> pd.DataFrame:
+    """`coverage.distances` of one strategy's runs."""
+    return coverage.distances(runs.samples(found, "neighbour_distance"))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=_RUNS)
+def located(found: list[Run], others: list[Run]) -> pd.DataFrame:
+    """`coverage.located`: one strategy's distances, and what it and others make of the samples."""
+    return coverage.located(distances(found), runs.samples([*found, *others]))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs={**_RUNS, **_SETS})
+def uses(found: list[Run], references: ReferenceSet) -> pd.DataFrame:
+    """`coverage.uses` of the references of a set by runs."""
+    return coverage.uses(runs.samples(found, "neighbours")["neighbours"], references.table)

@@ -1,0 +1,48 @@
+"""The user's paths on the Compare page."""
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def settled(page):
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+
+
+def test_two_runs_are_compared_down_to_a_sample_in_inspect(page, address):
+    page.goto(f"{address}/compare?model=mini-7&benchmarks=general")
+    page.get_by_text("A · NGD").wait_for()
+    runs = page.locator(".st-key-compare-runs")
+    runs.get_by_role("combobox").click()
+    page.get_by_role("option", name="Base").click()
+    page.get_by_text("C · Base").wait_for()
+    # A row of the figure is a pattern: the picker and the list follow the click.
+    bar = page.locator(".st-key-figure-compare-patterns .bars .point path").nth(1)
+    bar.click(force=True)
+    page.wait_for_url("**compare-pattern=**")
+    settled(page)
+    position = page.get_by_text(re.compile(r"^general \d+, seed 7$")).first.inner_text().split()[1]
+    page.get_by_test_id("stMain").get_by_role("link", name="Inspect").first.click()
+    page.get_by_text(f"general-7-{position.strip(',')}").wait_for()
+
+
+def test_a_dot_of_the_overview_leads_to_its_option(page, address):
+    page.goto(f"{address}/compare?model=mini-7&compare-view=Ablations")
+    page.locator(".st-key-figure-ablation-overview .trace").nth(3).wait_for()
+    settled(page)
+    page.locator(".st-key-figure-ablation-overview .trace .point").nth(3).click(force=True)
+    page.wait_for_url("**ablation-option=**")
+    page.get_by_text("Accuracy by ").first.wait_for()
+
+
+@pytest.mark.parametrize("view", ["Side+by+side", "Ablations"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_compare_is_no_wider_than_the_window(page, address, view, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{address}/compare?model=mini-7&compare-view={view}")
+    page.locator(".js-plotly-plot").nth(1).wait_for()
+    settled(page)
+    main = page.get_by_test_id("stMain")
+    assert main.evaluate("element => element.scrollWidth <= element.clientWidth")
