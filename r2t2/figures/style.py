@@ -100,24 +100,25 @@ def modebar(name: str, selects: bool = False) -> dict[str, Any]:
 
 def blank(height: int, x: str = "", y: str = "") -> go.Figure:
     """An empty figure of a height in pixels, with titles of its axes."""
-    figure = go.Figure()
-    figure.update_layout(
-        template=TEMPLATE,
-        height=height,
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
-        legend={
-            "orientation": "h",
-            "y": 1.02,
-            "yanchor": "bottom",
-            "x": 0,
-            "title": None,
-            "font": {"size": 11},
-        },
-        hoverlabel={"font": {"size": 12}},
+    axis = {"automargin": True, "zeroline": False, "fixedrange": True}
+    # In one go: each update of a figure is checked against all of plotly's schema.
+    return go.Figure(
+        layout={
+            "template": TEMPLATE,
+            "height": height,
+            "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+            "legend": {
+                "orientation": "h",
+                "y": 1.02,
+                "yanchor": "bottom",
+                "x": 0,
+                "font": {"size": 11},
+            },
+            "hoverlabel": {"font": {"size": 12}},
+            "xaxis": {**axis, "title": {"text": x or None}},
+            "yaxis": {**axis, "title": {"text": y or None}},
+        }
     )
-    figure.update_xaxes(title=x or None, automargin=True, zeroline=False, fixedrange=True)
-    figure.update_yaxes(title=y or None, automargin=True, zeroline=False, fixedrange=True)
-    return figure
 
 
 def plain(text: str) -> str:

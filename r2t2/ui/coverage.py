@@ -8,18 +8,16 @@ import pandas as pd
 import streamlit as st
 
 from r2t2.analysis import coverage
-from r2t2.analysis.results import RANDOM_CONTROLS
 from r2t2.figures import coverage as figures
 from r2t2.figures.style import GLYPHS, label
 from r2t2.ui import filters, references, runs, samples, show
+from r2t2.ui.specs import CONTROLS
 from r2t2.ui.state import bound
 
 if TYPE_CHECKING:
     from r2t2.reference import ReferenceSet
     from r2t2.runs.store import Run
 
-# Controls beside a strategy's gain; they know nothing of the sample, the last its type alone.
-_BESIDE = (*RANDOM_CONTROLS, "ngd_same_type_neighbours")
 # So many of the farthest questions and of the most used references can be paged through.
 _LISTED = 240
 
@@ -46,7 +44,7 @@ def distance(stored: ReferenceSet, found: list[Run]) -> None:
     name, k = runs.variant(mine[0]), mine[0].spec.setting["k"]
     own = references.own_distances(references.listened_to(stored, mine[0]), k)
     same = [run for run in found if runs.variant(run) == name]
-    others = [run for run in runs.chosen() if runs.variant(run) in ("oracle", *_BESIDE)]
+    others = [run for run in runs.chosen() if runs.variant(run) in ("oracle", *CONTROLS)]
     located = references.located(same, others)
     kept = located[located["benchmark"].isin({run.spec.benchmark for run in mine})]
     _how_far(kept, own, measure, k)
@@ -165,7 +163,7 @@ def _does_gain_fall(kept: pd.DataFrame, strategy: str, measure: str) -> None:
             "same mix of them.",
             **bound("ref-within"),
         )
-    beside = [name for name in _BESIDE if name in kept]
+    beside = [name for name in CONTROLS if name in kept]
     ceiling = [name for name in ("oracle",) if name in kept]
     tenths = coverage.tenths(kept, [strategy, *ceiling, *beside], measure, within)
     slopes = coverage.slopes(kept, [strategy, *beside[-2:]], measure, effect)

@@ -9,6 +9,8 @@ pytestmark = pytest.mark.browser
 
 def settled(page):
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    # The listener is attached to a figure soon after it is drawn.
+    page.wait_for_timeout(600)
 
 
 def test_two_runs_are_compared_down_to_a_sample_in_inspect(page, address):
@@ -20,6 +22,8 @@ def test_two_runs_are_compared_down_to_a_sample_in_inspect(page, address):
     page.get_by_text("C · Base").wait_for()
     # A row of the figure is a pattern: the picker and the list follow the click.
     bar = page.locator(".st-key-figure-compare-patterns .bars .point path").nth(1)
+    bar.wait_for()
+    settled(page)
     bar.click(force=True)
     page.wait_for_url("**compare-pattern=**")
     settled(page)

@@ -75,7 +75,7 @@ def test_a_file_that_is_no_picture_is_refused_with_a_reason(page, address):
 def test_a_copied_address_shows_the_same_in_another_session(page, chromium, address):
     page.goto(f"{address}/inspect?model=mini-7&benchmark=reading&sample=5&k=3")
     first = answers(page, 5)
-    page.get_by_text("NGD", exact=True).first.wait_for()
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     other = chromium.new_context()
     try:
         again = other.new_page()
