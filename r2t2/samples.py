@@ -23,6 +23,10 @@ class Sample:
         building of a reference set and the scoring read it.
     choices : the options of a multiple-choice question; empty for an open one.
     dataset, category : where it comes from and its kind, for tables and filters.
+    answers : all that annotators gave, for metrics that weigh them; empty where the label is all.
+    hint : text that belongs to the question, put before it; mostly empty.
+    metric : how an answer is scored, a name in `r2t2.metrics`.
+    group : of samples that are scored together (the two questions of an image in MME).
     """
 
     id: str
@@ -32,6 +36,10 @@ class Sample:
     choices: tuple[str, ...] = ()
     dataset: str = ""
     category: str = ""
+    answers: tuple[str, ...] = ()
+    hint: str = ""
+    metric: str = "match"
+    group: str = ""
 
     @cached_property
     def image(self) -> Image.Image:
