@@ -95,11 +95,11 @@ def models(as_json: Json = False) -> None:
 
     Of those that are large only the names, because telling more would load them.
     """
-    from r2t2.models import available, load_model
+    from r2t2.models import available, family_of, load_model
 
     rows = []
     for name in available():
-        if name.startswith("hf:"):
+        if family_of(name):
             rows.append({"name": name, "fingerprint": "", "sites": "", "experts": "", "preset": ""})
             continue
         model = load_model(name, "cpu")

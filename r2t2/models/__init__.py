@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from r2t2.models.sparse.options import PREFIX, is_here
+from r2t2.models.names import is_here
 from r2t2.paths import cache_folder, checkpoint_folder, shipped_checkpoint
 
 if TYPE_CHECKING:
     from r2t2.contract import RoutedModel
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models whose weights come from elsewhere: `FAMILY:FOLDER_OR_HUB_NAME?OPTION=VALUE&...`.
+
+    Parameters
+    ----------
+    module, cls : the class on the contract; it is made from a name and a device.
+    usual : the hub name that may be left out.
+    """
+
+    module: str
+    cls: str
+    usual: str = ""
+
+
+FAMILIES = {"hf": Family("r2t2.models.sparse.model", "Sparse")}
+
+
+def family_of(name: str) -> Family | None:
+    """The family that a model's name begins with; None for a model of this project."""
+    return FAMILIES.get(re.split("[:?]", name)[0])
 
 
 def load_model(name: str = "mini", device: str = "auto") -> RoutedModel:
@@ -32,24 +57,27 @@ def load_model(name: str = "mini", device: str = "auto") -> RoutedModel:
 
         path = shipped_checkpoint() if name == "mini" else checkpoint_folder(name)
         return Mini(path / "model.safetensors", name, device)
-    if name.startswith(PREFIX):
-        from r2t2.models.sparse.model import Sparse
-
-        return Sparse(name, device)
+    if family := family_of(name):
+        return getattr(import_module(family.module), family.cls)(name, device)
     raise KeyError(f"there is no model {name!r}; there are {', '.join(available())}")
 
 
 def available() -> list[str]:
     """The names of the models that can be loaded here.
 
-    Sparse mixtures are those that `models.txt` in the cache names, one a line, as far as they
-    are on this machine.
+    Of the families in `FAMILIES` they are those that `models.txt` in the cache names, one a line,
+    and every `usual` one, as far as they are on this machine.
     """
     trained = checkpoint_folder("mini").parent.glob("mini-*/model.safetensors")
     named = cache_folder() / "models.txt"
     lines = named.read_text().splitlines() if named.exists() else ()
-    sparse = [line.strip() for line in lines if line.startswith(PREFIX)]
-    return ["mini", *sorted(path.parent.name for path in trained), *filter(is_here, sparse)]
+    usual = [name for name, family in FAMILIES.items() if family.usual]
+    large = [
+        name
+        for name in dict.fromkeys([*usual, *map(str.strip, lines)])
+        if (family := family_of(name)) and is_here(name, family.usual)
+    ]
+    return ["mini", *sorted(path.parent.name for path in trained), *large]
 
 
 def notice(name: str) -> str:

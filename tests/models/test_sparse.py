@@ -10,11 +10,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, SwitchTransformersConfig
 
 from r2t2 import reference
 from r2t2.engine import Engine
-from r2t2.models import available, batching, load_model
-from r2t2.models.sparse import model as sparse_model
+from r2t2.models import available, batching, load_model, weights
+from r2t2.models.names import parse
 from r2t2.models.sparse import prompts
 from r2t2.models.sparse.model import Sparse
-from r2t2.models.sparse.options import Options, parse
+from r2t2.models.sparse.options import Options
 from r2t2.models.sparse.routers import Hooks, add, find, shift
 from r2t2.rerouting.settings import Setting
 from r2t2.samples import Dataset
@@ -250,10 +250,10 @@ def test_sigmoids_and_softmaxes_are_told_apart(tmp_path):
 
 
 def test_a_name_holds_the_options():
-    path, options = parse("hf:org/name?layers=3,5&experts=all&lead=%3Cso%3E&tokens=2")
+    path, options = parse("hf:org/name?layers=3,5&experts=all&lead=%3Cso%3E&tokens=2", Options)
     assert path == "org/name"
     assert options == Options(layers="3,5", experts="all", lead="<so>", tokens=2)
-    assert parse("hf:org/name") == ("org/name", Options())
+    assert parse("hf:org/name", Options) == ("org/name", Options())
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_name_holds_the_options():
 )
 def test_a_wrong_option_is_refused_with_what_would_be_right(query, message):
     with pytest.raises(ValueError, match=message):
-        parse(f"hf:org/name?{query}")
+        parse(f"hf:org/name?{query}", Options)
 
 
 def test_layers_are_all_the_last_or_those_named():
@@ -445,7 +445,7 @@ def test_a_name_that_is_nowhere_says_what_was_tried(monkeypatch):
     def offline(*args, **kwargs):
         raise OSError("no network")
 
-    monkeypatch.setattr(sparse_model, "snapshot_download", offline)
+    monkeypatch.setattr(weights, "snapshot_download", offline)
     with pytest.raises(FileNotFoundError, match="neither a folder here nor"):
         load_model("hf:org/name", "cpu")
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from itertools import chain
-from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
 from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from r2t2.contract import Answers, Batch, RoutedModel
+from r2t2.estimate import free_memory
 from r2t2.models.batching import Batches, rowwise
-from r2t2.models.sparse.estimate import Estimate, auto_class, dtype, free_memory, sees
+from r2t2.models.names import parse
+from r2t2.models.sparse.estimate import auto_class, dtype, estimate, sees
 from r2t2.models.sparse.network import Steered
-from r2t2.models.sparse.options import Options, parse
+from r2t2.models.sparse.options import Options
 from r2t2.models.sparse.prompts import Prompts
 from r2t2.models.sparse.routers import Router, find
+from r2t2.models.weights import SMALL_FILES, fingerprint, folder
 from r2t2.samples import Sample
 from r2t2.sites import Site
 
@@ -27,7 +27,6 @@ from r2t2.sites import Site
 ARITHMETIC = 1
 MOST_AT_ONCE = 64
 Said = list[tuple[str, float]]  # texts and their probabilities
-_SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 
 
 class Sparse(RoutedModel):
@@ -45,16 +44,16 @@ class Sparse(RoutedModel):
     """
 
     def __init__(self, name: str, device: str = "cpu") -> None:
-        path, self.options = parse(name)
+        path, self.options = parse(name, Options)
         self.name, self.device = name, torch.device(device)
-        config = AutoConfig.from_pretrained(_folder(path, _SMALL_FILES), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder(path, SMALL_FILES), trust_remote_code=False)
         self._dtype = dtype(config, self.options)
-        self.estimate = Estimate.of(config, self.options, device)
+        self.estimate = estimate(config, self.options, device)
         self.estimate.check()
-        folder = _folder(path, (*_SMALL_FILES, "*.safetensors"))
-        self.prompts = Prompts(folder, sees(config), self.options)
+        files = folder(path, (*SMALL_FILES, "*.safetensors"))
+        self.prompts = Prompts(files, sees(config), self.options)
         network = auto_class(config).from_pretrained(
-            folder, dtype=self._dtype, use_safetensors=True, trust_remote_code=False
+            files, dtype=self._dtype, use_safetensors=True, trust_remote_code=False
         )
         if self._dtype == torch.float64:  # which the faster ones do not know
             network.set_experts_implementation("eager")
@@ -70,7 +69,7 @@ class Sparse(RoutedModel):
             self.options.prompt,
         )
         self.sites = tuple(_site(router, routers) for router in routers)
-        self.fingerprint = _fingerprint(folder, self.options)
+        self.fingerprint = fingerprint(files, f"{ARITHMETIC} {self.options}")
         self.notice = _notice(path, self.sites, self.options, sees(config))
         # A pass holds an encoding, its copy, and the copy that has grown by the steered tokens.
         room = free_memory(device) // (4 * self.estimate.encoding)
@@ -166,19 +165,6 @@ class Sparse(RoutedModel):
         return [[said] for said in zip(texts, log_p.exp().tolist(), strict=True)]
 
 
-def _folder(path: str, patterns: Sequence[str]) -> Path:
-    """A model's folder: the one that was named, or what the hub has of that name."""
-    if Path(path).is_dir():
-        return Path(path)
-    try:
-        return Path(snapshot_download(path, allow_patterns=list(patterns)))
-    except (OSError, ValueError) as error:  # the hub's errors are such
-        raise FileNotFoundError(
-            f"{path!r} is neither a folder here nor a model that the hub could be asked for "
-            f"({error}). Check the name, or download the model and give its folder"
-        ) from error
-
-
 def _chosen(network: PreTrainedModel, options: Options, path: str) -> list[Router]:
     found = find(network)
     if not found:
@@ -202,19 +188,3 @@ def _notice(path: str, sites: Sequence[Site], options: Options, looks: bool) -> 
         "different layers are different networks; what is averaged over layers is a summary."
         + ("" if looks else " It reads the question alone: it does not see pictures.")
     )
-
-
-def _fingerprint(folder: Path, options: Options) -> str:
-    """A hash of all small files, and of every weight file's size, header and a thin sample."""
-    digest = hashlib.sha256(f"{ARITHMETIC} {options}".encode())
-    for file in sorted({file for glob in _SMALL_FILES for file in folder.glob(glob)}):
-        digest.update(file.name.encode() + file.read_bytes())
-    for weights in sorted(folder.glob("*.safetensors")):
-        size = weights.stat().st_size
-        digest.update(f"{weights.name} {size}".encode())
-        with weights.open("rb") as data:
-            digest.update(data.read(8 + int.from_bytes(data.read(8), "little")))
-            for block in range(64):
-                data.seek(size * block // 64)
-                digest.update(data.read(4096))
-    return digest.hexdigest()[:16]

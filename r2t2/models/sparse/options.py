@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Literal, get_args
-from urllib.parse import parse_qsl
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
 
-PREFIX = "hf:"
 Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
 
 
@@ -31,6 +28,8 @@ class Options:
     dtype : of the weights; "auto" is what they were saved in.
     lead : what the answer is made to begin with, such as the channel header of gpt-oss.
     """
+
+    WORDS: ClassVar[dict[str, tuple[str, ...]]] = {"experts": ("all",)}
 
     layers: str = "last5"
     experts: int | Literal["all"] = 20
@@ -91,41 +90,3 @@ class Options:
 
 
 _DTYPES = get_args(Dtype)
-
-
-def parse(name: str) -> tuple[str, Options]:
-    """ "hf:PATH?layers=last5&experts=20" -> the folder or hub name, and the options.
-
-    Raises
-    ------
-    ValueError : there is no such option, or its value is not one; the message says what is.
-    """
-    path, _, query = name.removeprefix(PREFIX).partition("?")
-    if not path:
-        raise ValueError("hf: must be followed by a folder or the name of a model on the hub")
-    known = {field.name: field.default for field in fields(Options)}
-    values: dict[str, str | int] = {}
-    for key, text in parse_qsl(query, keep_blank_values=True):
-        if key not in known or key in values:
-            problem = "is given twice" if key in values else "is no option"
-            raise ValueError(f"{key!r} {problem} of {path}; there are {', '.join(known)}")
-        values[key] = text
-        if isinstance(known[key], int) and (key, text) != ("experts", "all"):
-            if not text.isdecimal():
-                raise ValueError(f"{key} is {text!r}; it must be a whole number")
-            values[key] = int(text)
-    return path, Options(**values)  # type: ignore[arg-type]
-
-
-def is_here(name: str) -> bool:
-    """Whether a model lies on this machine: in the folder named, or fetched from the hub before."""
-    path = name.removeprefix(PREFIX).partition("?")[0]
-    if (Path(path) / "config.json").is_file():
-        return True
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return isinstance(try_to_load_from_cache(path, "config.json"), str)
-    except HFValidationError:  # no name that the hub could have
-        return False

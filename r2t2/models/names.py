@@ -1,0 +1,68 @@
+"""Names of large models: `FAMILY:FOLDER_OR_HUB_NAME?OPTION=VALUE&...`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+Options = TypeVar("Options")
+
+
+def parse(name: str, kind: type[Options], usual: str = "") -> tuple[str, Options]:
+    """A model's name -> its folder or hub name, and its options.
+
+    Parameters
+    ----------
+    kind : a dataclass whose fields have defaults. A field whose default is a whole number takes
+        one, or a text that the dataclass itself accepts; one whose default is a bool takes on
+        or off; the others take any text. The dataclass checks the values.
+    usual : the hub name of a family that has one checkpoint.
+
+    Raises
+    ------
+    ValueError : there is no such option, or its value is not one; the message says what is.
+    """
+    head, _, query = name.partition("?")
+    family, _, path = head.partition(":")
+    path = path or usual
+    if not path:
+        raise ValueError(
+            f"{family}: must be followed by a folder or the name of a model on the hub"
+        )
+    known: dict[str, Any] = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        if key not in known or key in values:
+            problem = "is given twice" if key in values else "is no option"
+            raise ValueError(f"{key!r} {problem} of {path}; there are {', '.join(known)}")
+        values[key] = _value(key, text, known[key], kind)
+    return path, kind(**values)
+
+
+def is_here(name: str, usual: str = "") -> bool:
+    """Whether a model lies on this machine: in the folder named, or fetched from the hub before."""
+    path = name.partition("?")[0].partition(":")[2] or usual
+    if (Path(path) / "config.json").is_file():
+        return True
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(path, "config.json"), str)
+    except HFValidationError:  # no name that the hub could have
+        return False
+
+
+def _value(key: str, text: str, default: Any, kind: type) -> Any:
+    if isinstance(default, bool):
+        if text not in ("on", "off"):
+            raise ValueError(f"{key} is {text!r}; it must be on or off")
+        return text == "on"
+    if isinstance(default, int):
+        if text.isdecimal():
+            return int(text)
+        if text not in getattr(kind, "WORDS", {}).get(key, ()):
+            raise ValueError(f"{key} is {text!r}; it must be a whole number")
+    return text
