@@ -278,7 +278,10 @@ def _folder(name: str, path: str) -> Path:
             break
         if (where / "config.json").is_file() and any(where.glob(pattern)):
             return where
-    raise Missing(f"{path} is not on this machine: `hf download {path}` fetches it ({SIZES[name]})")
+    raise Missing(
+        f"no weights in {path} on this machine; `hf download {MODELS[name]}` fetches them where "
+        f"the hub can be reached ({SIZES[name]})"
+    )
 
 
 def _load(kind: Any, folder: Path, device: str) -> Any:

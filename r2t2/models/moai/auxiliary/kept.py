@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from pathlib import Path
 
 from PIL import Image
 
 from r2t2.files import written
-from r2t2.models.moai.auxiliary.finders import SIDE, Seen
+from r2t2.models.moai.auxiliary.finders import Seen
 
 MOST_FILES = 100_000  # a few gigabytes at most; the oldest go first
 
@@ -37,23 +38,27 @@ class Kept:
         path = self._folder / model / f"{key}.json"
         try:
             entry = json.loads(path.read_text())
-            text, drawn = entry["text"], entry["panoptic"]
-            if not isinstance(text, str) or not isinstance(drawn, bool):
+            text, digest = entry["text"], entry["panoptic"]
+            if not isinstance(text, str):
                 return None
-            return Seen(text, _read(path.with_suffix(".png")) if drawn else None)
-        except (OSError, ValueError, KeyError, TypeError, SyntaxError):
+            return Seen(text, None if digest is None else _read(path.with_suffix(".png"), digest))
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def put(self, model: str, key: str, seen: Seen) -> None:
         """Keep what a model saw in the picture of a key."""
         path = self._folder / model / f"{key}.json"
+        digest = None
         if seen.panoptic:
+            png = io.BytesIO()
+            seen.panoptic.save(png, format="PNG")
+            digest = hashlib.sha256(png.getvalue()).hexdigest()
             with written(path.with_suffix(".png")) as part:
-                seen.panoptic.save(part, format="PNG")
-        # Last: where it is, all is.
+                part.write_bytes(png.getvalue())
+            self._count += 1
         with written(path) as part:
-            part.write_text(json.dumps({"text": seen.text, "panoptic": seen.panoptic is not None}))
-        self._count += 2 if seen.panoptic else 1
+            part.write_text(json.dumps({"text": seen.text, "panoptic": digest}))
+        self._count += 1
         if self._count > self._most:
             self._thin()
 
@@ -75,8 +80,9 @@ class Kept:
         self._count = len(oldest) - len(drop)
 
 
-def _read(path: Path) -> Image.Image:
-    with Image.open(path, formats=("PNG",)) as image:
-        if image.size != (SIDE, SIDE) or image.mode != "RGB":
-            raise ValueError(f"{path.name} is no panoptic map")
+def _read(path: Path, digest: str) -> Image.Image:
+    png = path.read_bytes()
+    if hashlib.sha256(png).hexdigest() != digest:
+        raise ValueError(f"{path.name} is not what was written")
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
         return image.copy()
