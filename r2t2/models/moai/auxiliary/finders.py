@@ -79,7 +79,34 @@ class SceneGraph(Protocol):
         """The graphs of square RGB pictures."""
 
 
-class Segmentation:
+class _Transformers:
+    """A model of transformers: looked for when it is made, loaded when it is first needed.
+
+    Parameters
+    ----------
+    name : of `MODELS`.
+    kind, processor : its classes; transformers' plain processors, which need no torchvision.
+    salt : what its findings depend on besides its files.
+    """
+
+    def __init__(
+        self, name: str, path: str, device: str, kind: Any, processor: Any, *salt: object
+    ) -> None:
+        self.source, self._device = path, device
+        self._kind, self._kind_of_processor = kind, processor
+        self._folder = _folder(name, path)
+        self.fingerprint = weights.fingerprint(self._folder, f"{_ARITHMETIC} {salt}")
+
+    @cached_property
+    def _network(self) -> Any:
+        return _load(self._kind, self._folder, self._device)
+
+    @cached_property
+    def _processor(self) -> Any:
+        return self._kind_of_processor.from_pretrained(self._folder)
+
+
+class Segmentation(_Transformers):
     """Mask2Former's panoptic segments: their boxes in words, and all of them as a map.
 
     Raises
@@ -88,18 +115,9 @@ class Segmentation:
     """
 
     def __init__(self, path: str, device: str) -> None:
-        self.source, self._device = path, device
-        self._folder = _folder("segmentation", path)
-        salt = f"{_ARITHMETIC} {words.SEGMENT_SCORE} {words.MASK_SCORE}"
-        self.fingerprint = weights.fingerprint(self._folder, salt)
-
-    @cached_property
-    def _network(self) -> Any:
-        return _load(Mask2FormerForUniversalSegmentation, self._folder, self._device)
-
-    @cached_property
-    def _processor(self) -> Any:
-        return Mask2FormerImageProcessorPil.from_pretrained(self._folder)
+        network, processor = Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessorPil
+        scores = words.SEGMENT_SCORE, words.MASK_SCORE
+        super().__init__("segmentation", path, device, network, processor, *scores)
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image.Image]) -> list[Seen]:
@@ -123,7 +141,7 @@ class Segmentation:
         return Seen(text, words.coloured(segments))
 
 
-class Detection:
+class Detection(_Transformers):
     """OWLv2's objects among the names of ADE20K and ImageNet, in words.
 
     Raises
@@ -132,18 +150,9 @@ class Detection:
     """
 
     def __init__(self, path: str, device: str) -> None:
-        self.source, self._device = path, device
-        self._folder = _folder("detection", path)
-        salt = f"{_ARITHMETIC} {words.CANDIDATE_SCORE} {words.DETECTION_SCORE} {vocabulary()}"
-        self.fingerprint = weights.fingerprint(self._folder, salt)
-
-    @cached_property
-    def _network(self) -> Any:
-        return _load(Owlv2ForObjectDetection, self._folder, self._device)
-
-    @cached_property
-    def _processor(self) -> Any:
-        return Owlv2ImageProcessorPil.from_pretrained(self._folder)
+        network, processor = Owlv2ForObjectDetection, Owlv2ImageProcessorPil
+        scores = words.CANDIDATE_SCORE, words.DETECTION_SCORE
+        super().__init__("detection", path, device, network, processor, *scores, vocabulary())
 
     @cached_property
     def _queries(self) -> Float[Tensor, "names width"]:
@@ -208,7 +217,8 @@ class Ocr:
     def _reader(self) -> Any:
         from rapidocr import RapidOCR  # takes a second to import
 
-        return RapidOCR(params={"Global.log_level": "error"})
+        threads = "EngineConfig.onnxruntime.intra_op_num_threads"
+        return RapidOCR(params={"Global.log_level": "error", threads: torch.get_num_threads()})
 
     def __call__(self, images: Sequence[Image.Image]) -> list[Seen]:
         results = [self._reader(image) for image in images]
