@@ -149,8 +149,12 @@ def measured(folder: Path, device: str, count: int, options: str = "") -> dict[s
     engine.everything("all")  # the references are encoded once, for all that follows
     samples = [dataset[i] for i in range(count, 2 * count)]
     setting = Setting("ngd", k=5, steps=10, references="all")
-    base, base_operations = _timed(device, lambda: engine.run(engine.prepare(samples), Setting("base")))
-    ngd, ngd_operations = _timed(device, lambda: engine.run(engine.prepare(samples), setting, False))
+    base, base_operations = _timed(
+        device, lambda: engine.run(engine.prepare(samples), Setting("base"))
+    )
+    ngd, ngd_operations = _timed(
+        device, lambda: engine.run(engine.prepare(samples), setting, False)
+    )
     kept = sum(tensor.nbytes for tensor in model.encode(samples[:1]).tensors.values())
     return {
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else device,
@@ -162,7 +166,7 @@ def measured(folder: Path, device: str, count: int, options: str = "") -> dict[s
         "base": f"{base / count:.3f} s and {base_operations / count:.3g} operations a sample",
         "NGD (k = 5, 10 steps)": f"{ngd / count:.3f} s and {ngd_operations / count:.3g} operations",
         "NGD / base, seconds": f"{ngd / base:.1f}",
-        "NGD / base, operations": f"{ngd_operations / base_operations:.1f} (the paper says {PAPER})",
+        "NGD / base, operations": f"{ngd_operations / base_operations:.1f} (the paper: {PAPER})",
     }
 
 

@@ -143,7 +143,7 @@ class Attention(nn.Module):
         past: KeysValues | None = None,
         last: int | None = None,
     ) -> tuple[Float[Tensor, "batch last d"], KeysValues]:
-        """What the last tokens, none of them a picture's, see (None: all do); all keys and values."""
+        """What the last tokens, none a picture's, see (None: all do); all keys and values."""
         batch, tokens, _ = x.shape
         grouped = self.wqkv(x, place.pictured).view(batch, tokens, self._groups, -1, self._head_dim)
         q = grouped[..., :-2, :].reshape(batch, tokens, self._heads, -1).transpose(1, 2)

@@ -71,7 +71,8 @@ class Compressor(nn.Module):
         if there is None:
             there = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         mask = F.pad(there, (0, latents.shape[1]), value=True)[:, None, None]
-        for reading, feed_forward in self.layers:
+        for layer in self.layers:
+            reading, feed_forward = layer.children()
             latents = latents + reading(latents, x, mask)
             latents = latents + feed_forward(latents)
         return self.norm(latents)

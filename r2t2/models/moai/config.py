@@ -87,7 +87,9 @@ class Config:
         ValueError : a size is none, or sizes do not go together.
         """
         parts = {"resampler": Resampler, "vision_config": Vision}
-        nested = {key: _known(kind, values.get(key, {})) for key, kind in parts.items()}
+        nested: dict[str, Any] = {
+            key: _known(kind, values.get(key, {})) for key, kind in parts.items()
+        }
         # Newer versions of transformers write the first of these two.
         flat = {"torch_dtype": values.get("dtype"), **values}
         config = Config(**{**vars(_known(Config, flat)), **nested})
@@ -121,4 +123,6 @@ class Config:
 
 def _known(kind: type[Sizes], values: Mapping[str, Any]) -> Sizes:
     names = {item.name for item in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: values[name] for name in names & values.keys() if values[name] is not None})
+    return kind(
+        **{name: values[name] for name in names & values.keys() if values[name] is not None}
+    )

@@ -18,23 +18,23 @@ def estimate(config: Config, network: Network, options: Options, device: str) ->
     """The estimate for a network that may lie on the meta device."""
     kind, sizes = dtype(config, options), config.vision_config
     total = _count(network)
-    small = sum(_count(linear) for linear in shrinks(network)) if options.quantise in _QUANTISED else 0
+    small = sum(map(_count, shrinks(network)))
+    shrunk = _QUANTISED.get(options.quantise, kind.itemsize)
     tower = _count(network.vit)
     kept = options.prompt * config.hidden_size + sizes.tokens * sizes.hidden_size
     kept += config.resampler.num_latents * config.hidden_size
     layers = [_count(layer) for layer in network.model.layers]
     first = config.mixers[0]
     head = _count(network.output)
-    # A picture and its panoptic map are looked at; the model's own r takes a pass through it all.
+    # A picture and its panoptic map are looked at; at least the picture then passes the layers.
     looked = 2 * (tower * (sizes.tokens + 1) + _count(network.vision_proj) * sizes.tokens)
-    above = sum(layers[first:])
     return Estimate(
         parameters=total,
         active=total - _count(network.model.tok_embeddings),
-        weights=int((total - small) * kind.itemsize + small * _QUANTISED.get(options.quantise, 0)),
+        weights=int((total - small) * kind.itemsize + small * shrunk),
         encoding=kept * kind.itemsize,
-        encode=2 * (looked + sum(layers) * options.prompt),
-        forward=2 * (above * (options.prompt + options.answer - 1) + head * options.answer),
+        encode=2 * (looked + sum(layers) * sizes.tokens),
+        forward=2 * (sum(layers[first:]) * sizes.tokens + head),
         free=free_memory(device),
         speed=speed(device, kind),
     )

@@ -1,4 +1,4 @@
-"""InternLM2 with partial adapters, every eighth layer a mixer: hidden states in, hidden states out."""
+"""InternLM2 with partial adapters, mixing at every eighth layer: hidden states in and out."""
 
 from __future__ import annotations
 

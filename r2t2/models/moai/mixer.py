@@ -23,10 +23,8 @@ class Expert(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self._heads = config.moai_heads
-        for name in ("linear_q", "linear_k", "linear_v", "linear_o"):
-            down = nn.Linear(config.hidden_size, config.moai_lora_rank, bias=False)
-            up = nn.Linear(config.moai_lora_rank, config.hidden_size, bias=False)
-            self.add_module(name, nn.Sequential(down, up))
+        self.linear_q, self.linear_k = _low_rank(config), _low_rank(config)
+        self.linear_v, self.linear_o = _low_rank(config), _low_rank(config)
 
     def forward(
         self,
@@ -93,6 +91,13 @@ class Mixing(Attention):
             parts = (weights[..., i : i + 1] * tokens for i, tokens in enumerate(made))
             x = part.put(x, sum(parts, torch.zeros((), dtype=x.dtype, device=x.device)))
         return x, logits
+
+
+def _low_rank(config: Config) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(config.hidden_size, config.moai_lora_rank, bias=False),
+        nn.Linear(config.moai_lora_rank, config.hidden_size, bias=False),
+    )
 
 
 def _gate(gate: nn.Linear, x: Tensor) -> Tensor:

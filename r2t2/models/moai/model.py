@@ -41,6 +41,8 @@ class MoAI(Speaker):
     ValueError : an option is wrong, or the checkpoint is not of this architecture.
     """
 
+    prompts: Prompts
+
     def __init__(self, name: str, device: str = "cpu") -> None:
         from r2t2.models.moai.auxiliary import Auxiliary
 
@@ -104,7 +106,9 @@ class MoAI(Speaker):
         )
         names = write_names(samples, self.options.choices)
         prompts = self.prompts(samples).to(self.device)
-        encoded = self.network.encode(prompts, self._look(samples), self._find(samples))
+        encoded = self.network.encode(
+            prompts, self._look(samples), self._find(samples), self.options.prompt
+        )
         return Batch({**encoded.tensors, "choices": choices, "names": names})
 
     def _look(self, samples: Sequence[Sample]) -> Float[Tensor, "batch tokens width"]:
@@ -142,4 +146,6 @@ class MoAI(Speaker):
         # Of each token a layer keeps some twelve hidden states and three of its feed-forward.
         kept = 12 * config.hidden_size + 3 * config.intermediate_size
         layers = 1 if self.options.recompute else config.num_hidden_layers - config.mixers[0]
-        return 2 * self.estimate.encoding + layers * kept * self.options.prompt * self._dtype.itemsize
+        return (
+            2 * self.estimate.encoding + layers * kept * self.options.prompt * self._dtype.itemsize
+        )

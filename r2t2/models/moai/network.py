@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -78,11 +79,11 @@ class Network(nn.Module):
         prompts: Int[Tensor, "batch tokens"],
         vision: Float[Tensor, "batch patches width"],
         aux: Float[Tensor, "batch latents d"],
+        width: int,
     ) -> Batch:
-        """All that is kept of samples; see `docs/moai.md` for what it weighs."""
+        """All that is kept of samples, prompts padded to a width (docs/moai.md: what it weighs)."""
         hidden = self.below(prompts, vision).states[-1]
-        encoded = {"prompts": prompts, "hidden": hidden, "vision": vision, "aux": aux}
-        mix = self._mix(encoded, None, 0)
+        mix = self._mix({"prompts": prompts, "aux": aux}, None, 0)
         logits = self.model(
             hidden, self._above, prompts >= 0, prompts == self.image, mix, last=1
         ).logits
@@ -91,7 +92,16 @@ class Network(nn.Module):
             for both in logits
             for of, part in zip(both, (mix.image, mix.language), strict=True)
         ]
-        return Batch({**encoded, "r0": torch.stack(r0, 1)})
+        left = width - prompts.shape[1], 0
+        return Batch(
+            {
+                "prompts": F.pad(prompts, left, value=PADDING),
+                "hidden": F.pad(hidden, (0, 0, *left)),
+                "vision": vision,
+                "aux": aux,
+                "r0": torch.stack(r0, 1),
+            }
+        )
 
     def nll(
         self,
@@ -188,8 +198,9 @@ class Network(nn.Module):
         return precise(self.output(self.model.norm(passed.states[-1])))
 
 
-def padded(rows: Sequence[Sequence[int]], width: int) -> Int[Tensor, "rows width"]:
+def padded(rows: Sequence[Sequence[int]]) -> Int[Tensor, "rows longest"]:
     """Token numbers, padded on the left."""
+    width = max(map(len, rows))
     return torch.tensor([[PADDING] * (width - len(row)) + list(row) for row in rows])
 
 
@@ -202,12 +213,10 @@ def _trimmed(encoded: Batch) -> Batch:
 
 
 def _more(mask: Tensor, count: int, value: bool) -> Tensor:
-    return torch.nn.functional.pad(mask, (0, count), value=value)
+    return F.pad(mask, (0, count), value=value)
 
 
-def _mean(
-    logits: Float[Tensor, "batch columns 3"], part: Part
-) -> Float[Tensor, "batch 3"]:
+def _mean(logits: Float[Tensor, "batch columns 3"], part: Part) -> Float[Tensor, "batch 3"]:
     """The mean over a part's tokens of the gate's weights."""
     kept = part.kept[..., None]
     return (logits.softmax(-1) * kept).sum(1) / kept.sum(1).clamp_min(1)

@@ -42,11 +42,11 @@ class Prompts:
         self.stops = torch.tensor(self.tokenizer.stops)
 
     def __call__(self, samples: Sequence[Sample]) -> Int[Tensor, "samples tokens"]:
-        """Prompts, padded on the left to the longest that there may be.
+        """Prompts, padded on the left to the longest of them.
 
         Raises
         ------
-        ValueError : one is longer than that.
+        ValueError : one is longer than there may be.
         """
         rows = [self._opening + self.tokenizer(self.turn(sample)) for sample in samples]
         for sample, row in zip(samples, rows, strict=True):
@@ -55,7 +55,7 @@ class Prompts:
                     f"the prompt of sample {sample.id} has {len(row)} tokens; the model was "
                     f"loaded with prompt={self._options.prompt}: load it with more"
                 )
-        return padded(rows, self._options.prompt)
+        return padded(rows)
 
     def turn(self, sample: Sample) -> str:
         """What follows the picture."""
@@ -64,7 +64,7 @@ class Prompts:
     def found(self, texts: Sequence[str]) -> Int[Tensor, "samples words"]:
         """What auxiliary models found, padded on the left to the longest."""
         rows = [[self.tokenizer.start, *self.tokenizer(text)] for text in texts]
-        return padded(rows, max(map(len, rows)))
+        return padded(rows)
 
     def answer(self, sample: Sample, answer: str) -> Int[Tensor, " tokens"]:
         """The tokens of what is to be said for an answer, -1 after their end.

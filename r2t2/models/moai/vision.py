@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ class Tower(nn.Module):
     def forward(
         self, pixels: Float[Tensor, "batch 3 side side"]
     ) -> Float[Tensor, "batch tokens width"]:
-        tower = self.vision_tower["vision_model"]
+        tower: Any = self.vision_tower["vision_model"]
         # What no checkpoint holds stays behind when weights are put into an empty network.
         positions = torch.arange(tower.embeddings.num_positions, device=pixels.device)[None]
         tower.embeddings.position_ids = positions

@@ -13,12 +13,12 @@ from r2t2.contract import Batch
 from r2t2.estimate import free_memory
 from r2t2.models.batching import Batches
 from r2t2.models.names import parse
-from r2t2.models.speaker import Speaker, choice_tokens
 from r2t2.models.sparse.estimate import auto_class, dtype, estimate, sees
 from r2t2.models.sparse.network import Steered
 from r2t2.models.sparse.options import Options
 from r2t2.models.sparse.prompts import Prompts
 from r2t2.models.sparse.routers import Router, find
+from r2t2.models.speaker import Speaker, choice_tokens
 from r2t2.models.weights import SMALL_FILES, fingerprint, folder
 from r2t2.samples import Sample
 from r2t2.sites import Site
@@ -41,6 +41,8 @@ class Sparse(Speaker):
     MemoryError : its weights do not fit.
     ValueError : an option is wrong, or the model routes no tokens.
     """
+
+    prompts: Prompts
 
     def __init__(self, name: str, device: str = "cpu") -> None:
         path, self.options = parse(name, Options)

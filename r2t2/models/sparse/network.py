@@ -15,9 +15,9 @@ from transformers import Cache, PreTrainedModel
 
 from r2t2.contract import Batch
 from r2t2.models.logits import shift
-from r2t2.models.speaker import greedy, mean_nll
 from r2t2.models.sparse.prefix import freeze, recurs, thaw
 from r2t2.models.sparse.routers import Change, Hooks, Router, add
+from r2t2.models.speaker import greedy, mean_nll
 
 
 class Steered:
