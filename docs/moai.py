@@ -132,12 +132,18 @@ def main() -> None:
     config = TINY if asked.tiny else Config(torch_dtype="bfloat16")
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), config, device=device)
-        for name, value in measured(Path(folder), device, asked.samples, asked.options).items():
-            print(f"{name:<44}{value}")
+        told = measured(Path(folder), device, asked.samples, options=asked.options)
+    for name, value in told.items():
+        print(f"{name:<30}{value}")
 
 
-def measured(folder: Path, device: str, count: int, options: str = "") -> dict[str, str]:
-    """What a model in a folder takes, in words."""
+def measured(
+    folder: Path, device: str, count: int, steps: int = 10, options: str = ""
+) -> dict[str, str]:
+    """What a model in a folder takes, in words; times and operations are a sample's."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     off = "&".join(f"{name}=off" for name in AUXILIARY)
     started = time.perf_counter()
     model = load_model(f"moai:{folder}?{off}&{options}", device)
@@ -148,7 +154,7 @@ def measured(folder: Path, device: str, count: int, options: str = "") -> dict[s
     engine = Engine(model, reference.build(model, dataset.head(count), 0), dataset.head(count))
     engine.everything("all")  # the references are encoded once, for all that follows
     samples = [dataset[i] for i in range(count, 2 * count)]
-    setting = Setting("ngd", k=5, steps=10, references="all")
+    setting = Setting("ngd", k=5, steps=steps, references="all")
     base, base_operations = _timed(
         device, lambda: engine.run(engine.prepare(samples), Setting("base"))
     )
@@ -163,8 +169,8 @@ def measured(folder: Path, device: str, count: int, options: str = "") -> dict[s
         "memory after loading": weights,
         "memory at most": _peak(device),
         "kept of an encoded sample": size(kept),
-        "base": f"{base / count:.3f} s and {base_operations / count:.3g} operations a sample",
-        "NGD (k = 5, 10 steps)": f"{ngd / count:.3f} s and {ngd_operations / count:.3g} operations",
+        "base": f"{base / count:.3f} s and {base_operations / count:.3g} operations",
+        f"NGD ({steps} steps)": f"{ngd / count:.3f} s and {ngd_operations / count:.3g} operations",
         "NGD / base, seconds": f"{ngd / base:.1f}",
         "NGD / base, operations": f"{ngd_operations / base_operations:.1f} (the paper: {PAPER})",
     }

@@ -58,7 +58,7 @@ class Found:
 class Stub:
     """Stands in for the models that look at pictures: some find words, some a map as well."""
 
-    notice = "A stub looks at pictures."
+    notice, fingerprint = "A stub looks at pictures.", "stub"
 
     def __init__(self, switches, device, cache=None):
         self.switches = dict(switches)
@@ -164,6 +164,21 @@ def test_what_is_left_of_a_difference_is_the_originals_rounding_of_gates(origina
 
     monkeypatch.setattr(torch.Tensor, "softmax", rounded)
     assert max(original.errors(original.run())) < 2e-5
+
+
+def test_a_padded_row_gives_what_it_gives_alone(original):
+    io, model = original.io, original.network["model"]
+    together = original.run()
+    for row in range(2):
+        there = io["attention_mask"][row].bool()
+        x, image, language, real = (
+            tensor[row, there][None]
+            for tensor in (io["inputs_embeds"], io["im_mask"], io["lang_mask"], there.expand(2, -1))
+        )
+        mix = Mix(Part.of(image), Part.of(language), io["aux_compressed"][row : row + 1])
+        alone = model(x, range(len(model.layers)), real, image, mix, states=True)
+        for one, whole in zip(alone.states, together.states, strict=True):
+            assert torch.allclose(one[0], whole[row, there], atol=1e-5)
 
 
 def test_every_gate_gives_the_originals_logits(original):
@@ -586,6 +601,25 @@ def test_quantising_without_bitsandbytes_says_what_to_install(folder, monkeypatc
         load_model(f"moai:{folder}?quantise=4bit", "cpu")
 
 
+@pytest.mark.parametrize(("how", "kind"), [("8bit", torch.int8), ("4bit", torch.uint8)])
+def test_quantised_layers_say_nearly_the_same_and_have_a_gradient(tmp_path, how, kind):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is optional, and not installed here")
+    wide = dataclasses.replace(script.TINY, hidden_size=128, intermediate_size=256)
+    script.write(tmp_path, wide)
+    losses = []
+    for quantised in ("none", how):
+        name = f"moai:{tmp_path}?{OPTIONS}&dtype=float32&quantise={quantised}"
+        model = load_model(name, "cpu")
+        encoded, target = model.encode(SAMPLES), model.target(SAMPLES)
+        r = model.route(encoded).requires_grad_()
+        losses.append(model.loss(encoded, target, r))
+        (gradient,) = torch.autograd.grad(losses[-1].sum(), r, retain_graph=True)
+        assert gradient.isfinite().all()
+        assert gradient.any()
+    assert model.network.model.layers[0].feed_forward.w1.Plora_main.weight.dtype == kind
+    assert 0 < (losses[0] - losses[1]).abs().max() < (0.5 if how == "8bit" else 2)
+
+
 def test_memory_and_time_are_told_before_loading(small, folder, monkeypatch):
     told = small.estimate
     assert told.parameters == sum(weight.numel() for weight in small.network.parameters())
@@ -609,13 +643,17 @@ def test_the_full_size_is_told_as_its_shapes_add_up():
     assert quarter.weights < 0.45 * half.weights
 
 
-def test_the_fingerprint_tells_weights_and_options_apart(small, folder, tmp_path):
+def test_the_fingerprint_tells_weights_options_and_what_looks_apart(
+    small, folder, tmp_path, monkeypatch
+):
     assert load_model(small.name, "cpu").fingerprint == small.fingerprint
     other = small.name.replace("prompt=320", "prompt=321")
     assert load_model(other, "cpu").fingerprint != small.fingerprint
     script.write(tmp_path, script.TINY, seed=1)
     moved = small.name.replace(str(folder), str(tmp_path))
     assert load_model(moved, "cpu").fingerprint != small.fingerprint
+    monkeypatch.setattr(Stub, "fingerprint", "another stub")
+    assert load_model(small.name, "cpu").fingerprint != small.fingerprint
 
 
 def test_sites_are_two_for_each_mixer_and_named_as_in_the_paper(small):
@@ -660,6 +698,6 @@ def test_ngd_lowers_the_neighbours_loss(small):
 
 
 def test_the_script_of_measures_runs_at_a_tiny_size(folder):
-    told = script.measured(folder, "cpu", 4, "prompt=320&answer=6")
+    told = script.measured(folder, "cpu", 6, steps=1, options="prompt=320&answer=6")
     assert float(told["NGD / base, seconds"]) > 0
     assert "the paper: 6.8" in told["NGD / base, operations"]

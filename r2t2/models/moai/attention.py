@@ -154,7 +154,11 @@ class Attention(nn.Module):
         bias, pictured = place.bias, place.pictured
         if last is not None:
             q, bias, pictured = q[:, :, -last:], bias[:, :, -last:], None
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, enable_gqa=True)
+        # Repeated here, since of the kernels for grouped heads none takes a mask without
+        # writing down all scores.
+        heads = self._heads // self._groups
+        keys, values = (kept.repeat_interleave(heads, 1) for kept in (k, v))
+        seen = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias)
         return self.wo(seen.transpose(1, 2).flatten(2), pictured), (k, v)
 
 

@@ -87,9 +87,9 @@ class Mixing(Attention):
         )
         for kind, (part, made) in enumerate(((image, images), (language, words))):
             moved = logits[kind] if shift is None else logits[kind] + shift[:, kind, None]
-            weights = moved.softmax(-1).to(x.dtype)
-            parts = (weights[..., i : i + 1] * tokens for i, tokens in enumerate(made))
-            x = part.put(x, sum(parts, torch.zeros((), dtype=x.dtype, device=x.device)))
+            weights = moved.softmax(-1)
+            mixed = sum(weights[..., i : i + 1] * tokens for i, tokens in enumerate(made))
+            x = part.put(x, torch.as_tensor(mixed).to(x.dtype))
         return x, logits
 
 

@@ -22,7 +22,6 @@ from r2t2.models.moai.vision import map_pixels, pixels
 from r2t2.models.names import parse
 from r2t2.models.speaker import Speaker, choice_tokens
 from r2t2.models.weights import SMALL_FILES, WEIGHT_FILES, fingerprint, folder, load, tensors
-from r2t2.paths import cache_folder
 from r2t2.samples import Sample
 from r2t2.sites import Site
 
@@ -62,15 +61,16 @@ class MoAI(Speaker):
         load(self.network, tensors(files), self._dtype, device if whole else "cpu")
         if not whole:
             quantise(self.network, self.options.quantise, self.device)
-            self.network.to(self.device)
-        self.network.model.recompute = self.options.recompute
-        self._auxiliary = Auxiliary(self.options.switches, device, cache_folder() / "auxiliary")
+        self.network.to(self.device).model.recompute = self.options.recompute
+        self._auxiliary = Auxiliary(self.options.switches, device)
         self.sites = tuple(
             Site(f"layer {layer} {kind}", experts)
             for layer in config.mixers
             for kind, experts in zip(KINDS, EXPERTS, strict=True)
         )
-        self.fingerprint = fingerprint(files, f"{ARITHMETIC} {self.options}")
+        # Without one of the auxiliary models its answers are another model's.
+        salt = f"{ARITHMETIC} {self.options} {self._auxiliary.fingerprint}"
+        self.fingerprint = fingerprint(files, salt)
         self.notice = f"{about(path)} {self._auxiliary.notice}"
         self._batches = Batches(min(MOST_AT_ONCE, self.estimate.free // self._taken(config)))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from r2t2.models import FAMILIES
 from r2t2.models.moai.options import Options
 from r2t2.models.names import parse
 
-USUAL = "BK-Lee/MoAI-7B"
+USUAL = FAMILIES["moai"].usual
 
 
 def notice(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,16 +27,15 @@ class Tower(nn.Module):
     def __init__(self, config: Vision) -> None:
         super().__init__()
         tower = CLIPVisionModel(CLIPVisionConfig(**asdict(config)))
+        # Of no checkpoint, so not to be left on the meta device with the rest.
+        positions = torch.arange(config.tokens + 1, device="cpu")[None]
+        tower.embeddings.position_ids = nn.Buffer(positions, persistent=False)
         self.vision_tower = nn.ModuleDict({"vision_model": tower})
 
     def forward(
         self, pixels: Float[Tensor, "batch 3 side side"]
     ) -> Float[Tensor, "batch tokens width"]:
-        tower: Any = self.vision_tower["vision_model"]
-        # What no checkpoint holds stays behind when weights are put into an empty network.
-        positions = torch.arange(tower.embeddings.num_positions, device=pixels.device)[None]
-        tower.embeddings.position_ids = positions
-        return tower(pixels).last_hidden_state[:, 1:]
+        return self.vision_tower["vision_model"](pixels).last_hidden_state[:, 1:]
 
 
 def projector(config: Config) -> nn.Sequential:
