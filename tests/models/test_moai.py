@@ -578,6 +578,7 @@ def test_a_configuration_of_something_else_is_refused(tmp_path, text):
         ("prompt=1", "between 2"),
         ("choices=30", "between 1"),
         ("ocr=yes", "on or off"),
+        ("recompute=no", "auto, on, off"),
     ],
 )
 def test_a_wrong_option_is_refused_with_what_would_be_right(query, message):
@@ -641,6 +642,17 @@ def test_the_full_size_is_told_as_its_shapes_add_up():
     assert 13e6 < half.encoding < 17e6
     quarter = estimate(Config(), network, Options(quantise="4bit"), "cpu")
     assert quarter.weights < 0.45 * half.weights
+
+
+def test_layers_are_recomputed_where_there_is_little_room(small, monkeypatch):
+    assert not small.network.model.recompute
+    assert small._batches.size == 64
+    needed = small.estimate.weights + 3 * small.estimate.encoding
+    monkeypatch.setattr("r2t2.models.moai.estimate.free_memory", lambda device: needed)
+    tight = load_model(small.name, "cpu")
+    assert tight.network.model.recompute
+    assert tight._batches.size == 1
+    assert not load_model(f"{small.name}&recompute=off", "cpu").network.model.recompute
 
 
 def test_the_fingerprint_tells_weights_options_and_what_looks_apart(

@@ -61,7 +61,7 @@ class MoAI(Speaker):
         load(self.network, tensors(files), self._dtype, device if whole else "cpu")
         if not whole:
             quantise(self.network, self.options.quantise, self.device)
-        self.network.to(self.device).model.recompute = self.options.recompute
+        self.network.to(self.device)
         self._auxiliary = Auxiliary(self.options.switches, device)
         self.sites = tuple(
             Site(f"layer {layer} {kind}", experts)
@@ -72,7 +72,7 @@ class MoAI(Speaker):
         salt = f"{ARITHMETIC} {self.options} {self._auxiliary.fingerprint}"
         self.fingerprint = fingerprint(files, salt)
         self.notice = f"{about(path)} {self._auxiliary.notice}"
-        self._batches = Batches(min(MOST_AT_ONCE, self.estimate.free // self._taken(config)))
+        self._batches = Batches(self._room(config))
 
     @torch.no_grad()
     def encode(self, samples: Sequence[Sample]) -> Batch:
@@ -141,11 +141,18 @@ class MoAI(Speaker):
     def _names(self, encoded: Batch) -> list[list[str]]:
         return read_names(encoded.tensors["names"])
 
-    def _taken(self, config: Config) -> int:
-        """Bytes that a row of a gradient takes, about."""
-        # Of each token a layer keeps some twelve hidden states and three of its feed-forward.
-        kept = 12 * config.hidden_size + 3 * config.intermediate_size
-        layers = 1 if self.options.recompute else config.num_hidden_layers - config.mixers[0]
-        return (
-            2 * self.estimate.encoding + layers * kept * self.options.prompt * self._dtype.itemsize
-        )
+    def _room(self, config: Config) -> int:
+        """Rows that a gradient has room for, about; where there is little, layers are recomputed.
+
+        Of each token autograd keeps what 21 hidden states and three of a feed-forward take, in
+        every layer; counted with its hooks on a small network of the same proportions.
+        """
+        left = self.estimate.free - self.estimate.weights - 2 * self.estimate.encoding
+        token = self.options.prompt * self._dtype.itemsize
+        layer = (21 * config.hidden_size + 3 * config.intermediate_size) * token
+        layers = config.num_hidden_layers - config.mixers[0]
+        asked = self.options.recompute
+        again = asked == "on" or (asked == "auto" and left < 2 * layers * layer)
+        self.network.model.recompute = again
+        row = layer + layers * config.hidden_size * token if again else layers * layer
+        return min(MOST_AT_ONCE, max(1, left // row))

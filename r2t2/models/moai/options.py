@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
 Quantise = Literal["none", "8bit", "4bit"]
+Recompute = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Options:
         padded to it, so that encodings of different batches fit together.
     answer : tokens that an answer may have.
     choices : options that a multiple-choice question may have.
-    recompute : whether a gradient computes each layer twice instead of keeping what it made.
+    recompute : whether a gradient computes each layer twice instead of keeping what it made;
+        "auto" does so where otherwise not even two samples fit.
     segmentation, detection, scene_graph, ocr : which auxiliary models look at a picture.
     """
 
@@ -30,7 +32,7 @@ class Options:
     prompt: int = 1536
     answer: int = 16
     choices: int = 8
-    recompute: bool = False
+    recompute: Recompute = "auto"
     segmentation: bool = True
     detection: bool = True
     scene_graph: bool = True
@@ -48,7 +50,8 @@ class Options:
         ------
         ValueError : an option lies outside its range; the message names it and the range.
         """
-        for name, kind in (("dtype", Dtype), ("quantise", Quantise)):
+        kinds = {"dtype": Dtype, "quantise": Quantise, "recompute": Recompute}
+        for name, kind in kinds.items():
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
