@@ -680,6 +680,7 @@ def test_the_notice_says_what_looks_at_pictures(small):
     told = models.notice("moai:some/folder?ocr=off&scene_graph=off")
     assert told.endswith("Asked to look at pictures: segmentation, detection.")
     assert models.notice("moai").startswith("BK-Lee/MoAI-7B")
+    assert "cannot be loaded: 'speed' is no option" in models.notice("moai?speed=high")
 
 
 def test_what_was_found_reaches_the_answer(small, monkeypatch):

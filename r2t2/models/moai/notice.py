@@ -10,13 +10,11 @@ USUAL = FAMILIES["moai"].usual
 
 
 def notice(name: str) -> str:
-    """Of a model that is not loaded: what its name says.
-
-    Raises
-    ------
-    ValueError : the name holds a wrong option.
-    """
-    path, options = parse(name, Options, USUAL)
+    """Of a model that is not loaded: what its name says, or why it cannot be loaded."""
+    try:
+        path, options = parse(name, Options, USUAL)
+    except ValueError as error:
+        return f"{name} cannot be loaded: {error}."
     on = [kind.replace("_", " ") for kind, is_on in options.switches.items() if is_on]
     return about(path) + f" Asked to look at pictures: {', '.join(on) or 'none'}."
 
