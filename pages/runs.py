@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from functools import partial
@@ -345,7 +346,7 @@ def lay_beside() -> None:
             file = st.file_uploader(
                 "Samples that lmms-eval logged (.jsonl), or a result file of VLMEvalKit",
                 type=[suffix[1:] for suffix in SUFFIXES],
-                max_upload_size=256,
+                max_upload_size=64,
             )
             if st.form_submit_button("Lay beside") and file is not None:
                 take_beside(file, base, name, column)
@@ -368,7 +369,7 @@ def take_beside(file: UploadedFile, base: Run, name: str, column: str) -> None:
 
     try:
         with st.spinner("Reading …"), tempfile.TemporaryDirectory() as folder:
-            kept = Path(folder) / f"upload{Path(file.name).suffix.lower()}"
+            kept = Path(folder) / re.sub(r"[^\w.-]", "_", file.name[-80:])
             with kept.open("wb") as target:
                 shutil.copyfileobj(file, target)
             done = import_evaluation(kept, base, name, runs_folder(), column.strip() or None)

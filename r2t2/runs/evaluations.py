@@ -27,7 +27,7 @@ from r2t2.runs.identity import RunSpec
 from r2t2.runs.store import SCHEMAS, Run, list_runs, writing
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".xlsx")
-MOST_BYTES = 2**28
+MOST_BYTES = 2**26
 MOST_ROWS = 200_000
 MOST_LETTERS = 60
 _MOST_OF_ANSWER = 2000
@@ -127,7 +127,10 @@ def import_evaluation(
         shard=len(table),
     )
     missing = len(own) - len(table)
-    said = f"another evaluator's: {file.name[:80]}, {len(table)} of {len(rows)} rows matched"
+    said = (
+        f"another evaluator's: {file.name[:80]}, {len(table)} of {len(rows)} rows matched, "
+        f"{missing} samples without a row"
+    )
     with writing(folder / spec.folder, spec, base.sites, said) as writer:
         if writer.missing:
             wall = time.perf_counter() - started
@@ -147,7 +150,7 @@ def read(file: Path) -> list[dict[str, Any]]:
     """
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file}")
-    if file.suffix not in SUFFIXES:
+    if file.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{file.name} ends in none of {', '.join(SUFFIXES)}")
     if file.stat().st_size > MOST_BYTES:
         raise ValueError(f"{file.name} is larger than {MOST_BYTES >> 20} MB")
@@ -163,10 +166,11 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
-    if file.suffix == ".jsonl":
+    kind = file.suffix.lower()
+    if kind == ".jsonl":
         with file.open(encoding="utf-8") as lines:
             return [_record(line, i) for i, line in enumerate(lines, 1) if line.strip()]
-    if file.suffix == ".json":
+    if kind == ".json":
         told = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(told, dict) and isinstance(told.get("logs"), list):
             told = told["logs"]  # lmms-eval of 2024
@@ -175,9 +179,9 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         if not isinstance(told, list) or not all(isinstance(row, dict) for row in told):
             raise ValueError("it is no list of objects")
         return told
-    if file.suffix == ".xlsx":
+    if kind == ".xlsx":
         return _sheet(file).to_dict("records")
-    separator = "," if file.suffix == ".csv" else "\t"
+    separator = "," if kind == ".csv" else "\t"
     table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, nrows=MOST_ROWS + 1)
     return table.to_dict("records")
 

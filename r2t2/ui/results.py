@@ -173,7 +173,7 @@ def summary(rows: pd.DataFrame, pooled: int, own: pd.DataFrame) -> pd.DataFrame:
 
 def score_rows(own: pd.DataFrame, strategies: Sequence[str]) -> pd.DataFrame:
     """`scores.own` as it is read."""
-    own = own[own["strategy"].isin(strategies)]
+    own = own[own["strategy"].isin(strategies)].sort_values("benchmark", kind="stable")
     return pd.DataFrame(
         {
             "benchmark": own["benchmark"].astype(str),

@@ -20,7 +20,7 @@ PLAIN = "match"
 
 
 def definitions(found: Sequence[Run]) -> None:
-    """A line for each metric of the runs but the plain one: when a reply is correct."""
+    """When a reply is correct, by metric, but for the plain one; and which runs are others'."""
     where: dict[str, dict[str, None]] = {}
     for run in found:
         for name in run.figures["metric"].split(", "):
@@ -29,6 +29,10 @@ def definitions(found: Sequence[Run]) -> None:
         if name != PLAIN:
             on = show.literal(", ".join(benchmarks))
             st.caption(f":material/rule: Correct on {on}: {metrics.metric(name).correct}.")
+    for run in found:
+        if run.spec.external:
+            said = f"{runs.variant(run)} on {run.spec.benchmark} is {run.manifest['device']}."
+            st.caption(f":material/move_to_inbox: {show.literal(said)}")
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=runs.BY_CONTENT)

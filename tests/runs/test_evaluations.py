@@ -5,8 +5,10 @@ import json
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from r2t2.analysis.results import leads, results_table
+from r2t2.cli import app
 from r2t2.rerouting.settings import Setting
 from r2t2.runs import evaluations, store
 from r2t2.runs.archive import export_runs, import_runs
@@ -196,3 +198,18 @@ def test_anothers_results_can_be_sent_on_with_samples_left_out(base, folder, tmp
     export_runs([done], tmp_path / "runs.zip")
     (back,) = import_runs(tmp_path / "runs.zip", tmp_path / "there")
     assert back.run.samples()["position"].tolist() == [3, 4, 5, 6, 7]
+
+
+def test_the_command_says_what_matched_and_exports_what_lmms_eval_logs(
+    base, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("r2t2.cli.runs_folder", lambda: folder)
+    path = written(tmp_path / "c.jsonl", rows_of(base))
+    told = ["runs", "import-evaluation", str(path), "--benchmark", "colours", "--as", "by command"]
+    done = CliRunner().invoke(app, [*told, "--model", "toy"])
+    assert "10 of 10 rows matched by doc_id, scored by exact_match" in done.output
+    nowhere = CliRunner().invoke(app, [*told, "--model", "none"])
+    assert "no base run of none on colours" in str(nowhere.exception)
+    CliRunner().invoke(app, ["runs", "export", base.id, str(tmp_path / "out.jsonl")])
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["doc_id"] for line in lines] == list(range(10))
