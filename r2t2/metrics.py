@@ -356,7 +356,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "yes_no",
             _yes_no,
-            'the reply begins with the label, "yes" or "no"',
+            'the first four letters of the reply say the label, "yes" or "no"',
             aggregation="mme",
         ),
         Metric("option", _option(inferred_letter), _CHOICE),
