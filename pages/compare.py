@@ -13,6 +13,7 @@ from r2t2.analysis import ablations, pairs
 from r2t2.figures import compare as figures
 from r2t2.figures.style import label
 from r2t2.paths import jobs_folder
+from r2t2.reference import how_to_build
 from r2t2.ui import compare, filters, listen, runs, samples, show
 from r2t2.ui.compare import Study
 from r2t2.ui.state import bound, framed, link, put
@@ -411,8 +412,8 @@ def more(study: Study, axis: Axis, found: pd.DataFrame) -> None:
     )
     if sets:
         st.caption("Another embedder makes another reference set:")
-        of = shlex.quote(study.runs[0].spec.model)
-        st.code(f"python -m r2t2 reference build --model {of} --embedder sentence-bert", "bash")
+        of = study.runs[0].spec.model
+        st.code(f"{how_to_build(of)} --embedder sentence-bert", "bash")
     if not wanted:
         return
     try:

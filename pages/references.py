@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from r2t2.figures.coverage import type_bars
 from r2t2.figures.maps import COLOURS, scatter
 from r2t2.figures.style import GLYPHS
 from r2t2.paths import reference_folder
+from r2t2.reference import how_to_build
 from r2t2.sites import expert_names
 from r2t2.ui import coverage, listen, references, runs, samples, show
 from r2t2.ui.state import bound, framed
@@ -279,7 +281,7 @@ def no_neighbours(model: str, name: str) -> None:
         "No run that looked for neighbours in this set",
         "Distances and use come from runs of NGD or kernel regression that kept their k nearest "
         "references. The run set in the sidebar has none of this reference set; this makes some:",
-        f"python -m r2t2 run --model {model} --reference {name} --strategy ngd",
+        f"python -m r2t2 run --model {quote(model)} --reference {name} --strategy ngd",
     )
 
 
@@ -292,7 +294,7 @@ if name is None:
         "No reference set of this model",
         "Re-routing listens to labelled samples that the model answers correctly. This command "
         "answers some and keeps what happened:",
-        f"python -m r2t2 reference build --model {model}",
+        how_to_build(model),
     )
     st.stop()
 try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,9 +23,15 @@ from rich.progress import (
 from rich.table import Table
 
 from r2t2.data import world
+from r2t2.estimate import count, size, span
 from r2t2.files import written
 from r2t2.paths import checkpoint_folder, reference_folder, reference_name, runs_folder
-from r2t2.rerouting.settings import COMPARED, PRESETS, STRATEGIES, strategy
+from r2t2.rerouting.settings import COMPARED, PRESETS, STRATEGIES, preset_of, strategy
+from r2t2.sites import expert_names
+
+if TYPE_CHECKING:
+    from r2t2.estimate import Estimate
+    from r2t2.runs.plan import Request
 
 app = typer.Typer(
     help="R2-T2 Studio: test-time re-routing in mixture-of-experts models.",
@@ -34,12 +40,16 @@ app = typer.Typer(
 )
 reference_app = typer.Typer(help="Reference sets: the samples whose routing is learnt from.")
 runs_app = typer.Typer(help="The run cache.")
+models_app = typer.Typer(help="The models that can be loaded here, and how to add one.")
+app.add_typer(models_app, name="models")
 app.add_typer(reference_app, name="reference", no_args_is_help=True)
 app.add_typer(runs_app, name="runs", no_args_is_help=True)
 out, err = Console(), Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-Model = Annotated[str, typer.Option(help="mini, or mini-N for one trained here.")]
+Model = Annotated[
+    str, typer.Option(help="mini, mini-N for one trained here, or a large one such as hf:NAME.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
@@ -80,39 +90,100 @@ def _print(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") -> No
     if as_json:
         typer.echo(json.dumps(list(rows), indent=1))
         return
+    out.print(_table(rows, title) if rows else "nothing")
+
+
+def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     table = Table(title=title or None)
-    for name in rows[0] if rows else ():
+    for name in rows[0]:
         table.add_column(name, justify="right" if isinstance(rows[0][name], float) else "left")
     for row in rows:
         cells = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
         table.add_row(*cells)
-    out.print(table if rows else "nothing")
+    return table
 
 
-@app.command()
-def models(as_json: Json = False) -> None:
-    """The models that can be loaded here, with their sites and experts.
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context, as_json: Json = False) -> None:
+    """The models that can be loaded here, and what is told of them; no large one is loaded.
 
-    Of those that are large only the names, because telling more would load them.
+    The memory of a large one is that of its weights, and of what is kept of a sample.
     """
-    from r2t2.models import available, family_of, load_model
+    from r2t2.models import available, estimate, family_of, load_model, sites
 
+    if context.invoked_subcommand:
+        return
     rows = []
     for name in available():
-        if family_of(name):
-            rows.append({"name": name, "fingerprint": "", "sites": "", "experts": "", "preset": ""})
-            continue
-        model = load_model(name, "cpu")
-        rows.append(
-            {
-                "name": name,
-                "fingerprint": model.fingerprint,
-                "sites": ", ".join(site.name for site in model.sites),
-                "experts": ", ".join(model.experts),
-                "preset": model.preset,
-            }
-        )
+        row = {"name": name, "sites": "", "experts": "", "parameters": "", "memory": ""}
+        try:
+            if family_of(name):
+                found, told = sites(name), estimate(name)
+                preset, fingerprint = preset_of(name), ""
+            else:
+                model = load_model(name, "cpu")
+                found, told = model.sites, None
+                preset, fingerprint = model.preset, model.fingerprint
+            row["sites"] = ", ".join(site.name for site in found)
+            row["experts"] = _shortened(expert_names(found))
+            if told:
+                row["parameters"] = f"{count(told.parameters)}, {count(told.active)} active"
+                row["memory"] = f"{size(told.weights)} and {size(told.encoding)} a sample"
+        except (OSError, ValueError) as error:
+            preset, fingerprint, row["sites"] = "", "", f"cannot be told: {error}"
+        rows.append({**row, "preset": preset, "fingerprint": fingerprint})
     _print(rows, as_json)
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 16 else f"{names[0]} to {names[-1]} ({len(names)})"
+
+
+@models_app.command("add")
+def add_model(name: str) -> None:
+    """Offer a large model on the pages, such as "hf:FOLDER_OR_HUB_NAME?layers=last5".
+
+    It must lie on this machine. Its name is noted in models.txt in the cache.
+    """
+    from r2t2.models import add, estimate
+    from r2t2.reference import how_to_build
+
+    add(name)
+    told = estimate(name)
+    if told:
+        err.print(told.report, highlight=False)
+    err.print(
+        f"{name} is offered; build its reference set with\n{how_to_build(name)}", soft_wrap=True
+    )
+
+
+@models_app.command("remove")
+def remove_model(name: str) -> None:
+    """Offer a large model no more; its files, reference sets and runs stay."""
+    from r2t2.models import remove
+
+    remove(name)
+
+
+@models_app.command("check")
+def check_model(
+    name: str,
+    dataset: Annotated[str, typer.Option(help="Labelled samples to check it on.")] = "dev",
+    size: Annotated[int, typer.Option(help="How many of them.")] = 4,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Whether a model keeps the contract's promises; for whoever adds one."""
+    from r2t2 import studio
+    from r2t2.conformance import check
+    from r2t2.models import load_model
+
+    found = check(load_model(name, device), studio.open_dataset(dataset).head(size)[:])
+    _print(
+        [{"promise": one.promise, "kept": one.verdict, "why": one.why} for one in found], as_json
+    )
+    if any(one.kept is False for one in found):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -155,12 +226,17 @@ def build_reference(
 ) -> None:
     """Answer labelled samples with the model and keep embeddings, routing, answers and losses."""
     from r2t2 import studio
-    from r2t2.models import load_model
+    from r2t2.models import estimate, load_model
     from r2t2.reference import build
 
-    loaded = load_model(model, device)
     chosen = studio.default_seed(model) if seed is None else seed
     samples = studio.open_dataset(dataset, chosen).head(size)
+    if told := estimate(model, device):
+        err.print(told.report, highlight=False)
+        # The model's own routing, its answer and its loss.
+        least = span(len(samples) * told.seconds(2))
+        err.print(f"{len(samples):,} samples take at least {least}", highlight=False)
+    loaded = load_model(model, device)
     with _progress() as report:
         made = build(
             loaded,
@@ -195,6 +271,9 @@ def run(
         str, typer.Option(help="Steps to keep: all, ends, none, or auto by strategy.")
     ] = "auto",
     device: Device = "auto",
+    only_estimate: Annotated[
+        bool, typer.Option("--estimate", help="Tell memory and time of a large model, and stop.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run strategies on benchmarks; stopped by anything, the same command goes on.
@@ -203,8 +282,8 @@ def run(
     controls their outcomes alone.
     """
     from r2t2 import studio
+    from r2t2.models import estimate
     from r2t2.runs.plan import Request
-    from r2t2.runs.runner import carry_out
 
     request = Request(
         model=model,
@@ -217,6 +296,15 @@ def run(
         trace=trace,
         preset=preset,
     )
+    if told := estimate(model, device):
+        _forecast(request, told, only_estimate and as_json)
+    if only_estimate:
+        if not told:
+            err.print(f"{model} is small: nothing is estimated")
+        return
+    # After the estimate, since it brings all that computes.
+    from r2t2.runs.runner import carry_out
+
     names = [request.label(planned) for planned in request.planned]
     rows = []
     try:
@@ -239,6 +327,34 @@ def run(
         err.print("stopped; every finished shard is kept, and the same command goes on from there")
         raise typer.Exit(130) from None
     _print(rows, as_json)
+
+
+def _forecast(request: Request, told: Estimate, as_json: bool) -> None:
+    """Print what a request will take at least: the runs, then the whole, on stderr."""
+    from r2t2.runs.forecast import Forecast
+
+    forecast = Forecast.of(request, told)
+    rows = [
+        {
+            "run": request.label(run),
+            "samples": request.size(run),
+            "seconds a sample": forecast.each(run),
+            "seconds": forecast.seconds(run),
+        }
+        for run in request.planned
+    ]
+    if as_json:
+        _print([*rows, {"run": "all, encodings included", "seconds": forecast.total}], True)
+        return
+    err.print(_table(rows, "at least"))
+    err.print(told.report, highlight=False)
+    err.print(
+        f"all of it at least {span(forecast.total)}: {forecast.encodings:,} samples and references "
+        f"are encoded in {span(forecast.encodings * told.seconds(0))}",
+        highlight=False,
+    )
+    if spills := told.spills(forecast.references):
+        err.print(f"[yellow]{spills}[/yellow]", highlight=False)
 
 
 @app.command(hidden=True)
@@ -486,7 +602,7 @@ def main() -> None:
     """Run the command line; what the user can put right is said in a sentence."""
     try:
         app()
-    except (KeyError, ValueError, OSError, RuntimeError) as error:
+    except (KeyError, ValueError, OSError, RuntimeError, MemoryError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         err.print(f"[red]error:[/red] {message}", highlight=False)
         sys.exit(2)

@@ -6,8 +6,10 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,25 @@ class Estimate:
         """
         return (self.encode + passes * self.forward) / self.speed
 
+    def spills(self, encodings: int) -> str:
+        """In a sentence, that encodings do not fit into main memory; empty where they do."""
+        kept, free = encodings * self.encoding, free_memory("cpu")
+        if kept <= free:
+            return ""
+        return (
+            f"{encodings:,} encoded samples take {size(kept)}, but {size(free)} of main memory "
+            "are free: what does not fit is kept on disk, which is slower. Fewer references, or "
+            "an option that makes an encoding smaller, help"
+        )
+
     @property
     def report(self) -> str:
         """The estimate in words."""
         return (
-            f"{self.parameters / 1e9:.3g} billion parameters, {self.active / 1e9:.3g} billion of "
-            f"them active; {size(self.weights)} of weights and about {size(self.encoding)} for "
-            f"each encoded sample; {size(self.free)} are free; at least {self.seconds(0):.2g} s to "
-            f"encode a sample and {self.seconds(1) - self.seconds(0):.2g} s for each pass"
+            f"{count(self.parameters)} parameters, {count(self.active)} of them active; "
+            f"{size(self.weights)} of weights and about {size(self.encoding)} for each encoded "
+            f"sample; {size(self.free)} are free; at least {self.seconds(0):.2g} s to encode a "
+            f"sample and {self.seconds(1) - self.seconds(0):.2g} s for each pass"
         )
 
     def check(self) -> None:
@@ -68,6 +81,8 @@ class Estimate:
 def free_memory(device: str) -> int:
     """Bytes that are free on a device."""
     if device.startswith("cuda"):
+        import torch
+
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
@@ -78,6 +93,8 @@ def free_memory(device: str) -> int:
 
 def speed(device: str, dtype: torch.dtype) -> float:
     """Operations per second of a matrix product, measured."""
+    import torch
+
     square = torch.ones(512, 512, device=device, dtype=dtype)
     least = math.inf
     for _ in range(5):  # the first is slow, and any may be held up by other work
@@ -90,3 +107,24 @@ def speed(device: str, dtype: torch.dtype) -> float:
 def size(count: int) -> str:
     """Bytes in words."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+def count(parameters: int) -> str:
+    """A number of parameters in words."""
+    millions = parameters / 1e6
+    return f"{millions / 1e3:.3g} billion" if millions >= 1e3 else f"{millions:.3g} million"
+
+
+def span(seconds: float) -> str:
+    """A time in words, as exact as a guess can be."""
+    if seconds < 1:
+        return "a moment"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 10:
+        return f"{hours} h {minutes} min"
+    return f"{hours} h" if hours < 48 else f"{hours / 24:.0f} days"

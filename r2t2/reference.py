@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -108,10 +109,10 @@ class ReferenceSet:
         FileNotFoundError : there is none; the message says how to build one.
         ValueError : the set is damaged.
         """
-        command = f"'python -m r2t2 reference build --model {model}'"
+        command = how_to_build(model)
         if not (folder / "manifest.json").exists():
             raise FileNotFoundError(
-                f"there is no reference set in {folder}; build one with {command}"
+                f"there is no reference set in {folder}; build one with: {command}"
             )
         try:
             manifest = json.loads((folder / "manifest.json").read_text())
@@ -125,7 +126,8 @@ class ReferenceSet:
             )
         except Exception as error:
             raise ValueError(
-                f"the reference set in {folder} is damaged ({error}); build it again with {command}"
+                f"the reference set in {folder} is damaged ({error}); build it again with: "
+                f"{command}"
             ) from error
         if not whole:
             raise ValueError(f"the parts of the reference set in {folder} do not fit together")
@@ -147,9 +149,14 @@ class ReferenceSet:
                 f"the reference set in {folder} was built with {built['model']} "
                 f"{built['model_fingerprint']}, but the model in use is {model.name} "
                 f"{model.fingerprint}: its routing and its correct answers are another model's. "
-                f"Build one with 'python -m r2t2 reference build --model {model.name}'"
+                f"Build one with: {how_to_build(model.name)}"
             )
         return found
+
+
+def how_to_build(model: str) -> str:
+    """The command that builds a model's reference set."""
+    return shlex.join(["python", "-m", "r2t2", "reference", "build", "--model", model])
 
 
 def build(

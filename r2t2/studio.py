@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from r2t2.data import world
 from r2t2.paths import reference_folder, reference_name
+from r2t2.reference import how_to_build
 from r2t2.samples import Dataset
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ def check(model: str, reference: str, benchmarks: Iterable[str]) -> None:
         raise KeyError(f"there is no model {model!r} here; there are {', '.join(available())}")
     if not (reference_folder(reference) / "manifest.json").exists():
         raise FileNotFoundError(
-            f"there is no reference set {reference!r} here; build one with "
-            f"'python -m r2t2 reference build --model {model}'"
+            f"there is no reference set {reference!r} here; build one with: {how_to_build(model)}"
         )
     for name in benchmarks:
         open_dataset(name)

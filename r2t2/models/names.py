@@ -41,18 +41,35 @@ def parse(name: str, kind: type[Options], usual: str = "") -> tuple[str, Options
     return path, kind(**values)
 
 
-def is_here(name: str, usual: str = "") -> bool:
-    """Whether a model lies on this machine: in the folder named, or fetched from the hub before."""
-    path = name.partition("?")[0].partition(":")[2] or usual
+def title(name: str) -> str:
+    """A model's name as people read it: where it lies and how options are written left out.
+
+    "hf:org/OLMoE-1B-7B?layers=last5&tokens=1" is "OLMoE-1B-7B (layers last5, tokens 1)".
+    """
+    head, _, query = name.partition("?")
+    short = head.partition(":")[2].rstrip("/").rpartition("/")[2] or head
+    options = ", ".join(f"{key} {value}" for key, value in parse_qsl(query, keep_blank_values=True))
+    return f"{short} ({options})" if options else short
+
+
+def config_file(path: str) -> Path | None:
+    """The configuration of a model on this machine: in the folder named, or fetched from the hub
+    before; None where it is neither."""
     if (Path(path) / "config.json").is_file():
-        return True
+        return Path(path) / "config.json"
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return isinstance(try_to_load_from_cache(path, "config.json"), str)
+        found = try_to_load_from_cache(path, "config.json")
     except HFValidationError:  # no name that the hub could have
-        return False
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def is_here(name: str, usual: str = "") -> bool:
+    """Whether a model lies on this machine."""
+    return config_file(name.partition("?")[0].partition(":")[2] or usual) is not None
 
 
 def _value(key: str, text: str, default: Any, kind: type) -> Any:

@@ -11,8 +11,10 @@ import pandas as pd
 import streamlit as st
 
 from r2t2.data.world import BENCHMARKS
+from r2t2.estimate import span
 from r2t2.figures.style import label
 from r2t2.paths import jobs_folder, runs_folder
+from r2t2.reference import how_to_build
 from r2t2.rerouting.settings import PRESETS, STRATEGIES, Setting, preset_of, strategy
 from r2t2.ui import engine, show
 from r2t2.ui.state import bound
@@ -189,19 +191,6 @@ def _listed(names: Sequence[str], every: int, of: str) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} {of}"
 
 
-def span(seconds: float) -> str:
-    """A time in words, as exact as a guess can be."""
-    if seconds < 1:
-        return "a moment"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 10 else f"{hours} h"
-
-
 @st.fragment
 def form(expanded: bool) -> None:
     """Inputs that make a request, what it would take, and the button that starts it."""
@@ -211,7 +200,7 @@ def form(expanded: bool) -> None:
             show.empty(
                 "This model has no reference set yet",
                 "Strategies learn from the routing of labelled samples. Build a set of them:",
-                f"python -m r2t2 reference build --model {model}",
+                how_to_build(model),
             )
             return
         st.caption(

@@ -9,12 +9,22 @@ from torch import Tensor, nn
 
 from r2t2.models.moai.attention import Attention, Part, precise
 from r2t2.models.moai.config import Config
+from r2t2.sites import Site
 
 # In the order of the gates' outputs, in the paper's names.
 EXPERTS = (("I_AUX", "I_LANG", "I_SELF"), ("L_AUX", "L_IMG", "L_SELF"))
 KINDS = ("image", "language")
 # Logits of both gates, for the columns of a `Part` each.
 Logits = tuple[Float[Tensor, "batch columns 3"], Float[Tensor, "batch columns 3"]]
+
+
+def sites(config: Config) -> tuple[Site, ...]:
+    """The routing sites, in the order of `r`."""
+    return tuple(
+        Site(f"layer {layer} {kind}", experts)
+        for layer in config.mixers
+        for kind, experts in zip(KINDS, EXPERTS, strict=True)
+    )
 
 
 class Expert(nn.Module):

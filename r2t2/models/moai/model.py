@@ -10,11 +10,11 @@ from torch import Tensor
 
 from r2t2.contract import Batch
 from r2t2.models.batching import Batches
+from r2t2.models.moai.about import USUAL, always
 from r2t2.models.moai.config import Config
 from r2t2.models.moai.estimate import dtype, estimate
-from r2t2.models.moai.mixer import EXPERTS, KINDS
+from r2t2.models.moai.mixer import sites
 from r2t2.models.moai.network import Network
-from r2t2.models.moai.notice import USUAL, about
 from r2t2.models.moai.options import Options
 from r2t2.models.moai.prompts import Prompts, read_names, write_names
 from r2t2.models.moai.quantise import package, quantise
@@ -23,7 +23,6 @@ from r2t2.models.names import parse
 from r2t2.models.speaker import Speaker, choice_tokens
 from r2t2.models.weights import SMALL_FILES, WEIGHT_FILES, fingerprint, folder, load, tensors
 from r2t2.samples import Sample
-from r2t2.sites import Site
 
 # Part of the fingerprint: raised whenever the arithmetic or the words of a prompt change.
 ARITHMETIC = 1
@@ -63,15 +62,11 @@ class MoAI(Speaker):
             quantise(self.network, self.options.quantise, self.device)
         self.network.to(self.device)
         self._auxiliary = Auxiliary(self.options.switches, device)
-        self.sites = tuple(
-            Site(f"layer {layer} {kind}", experts)
-            for layer in config.mixers
-            for kind, experts in zip(KINDS, EXPERTS, strict=True)
-        )
+        self.sites = sites(config)
         # Without one of the auxiliary models its answers are another model's.
         salt = f"{ARITHMETIC} {self.options} {self._auxiliary.fingerprint}"
         self.fingerprint = fingerprint(files, salt)
-        self.notice = f"{about(path)} {self._auxiliary.notice}"
+        self.notice = f"{always(path)} {self._auxiliary.notice}"
         self._batches = Batches(self._room(config))
 
     @torch.no_grad()

@@ -6,7 +6,12 @@ import re
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from r2t2.estimate import Estimate, free_memory, speed
@@ -18,8 +23,7 @@ _CHOSEN = ("num_experts_per_tok", "moe_topk", "moe_k", "top_k_experts")
 
 def estimate(config: PreTrainedConfig, options: Options, device: str) -> Estimate:
     """The estimate for a configuration; no weights are read."""
-    with torch.device("meta"):
-        network = auto_class(config).from_config(config)
+    network = hollow(config)
     named = dict(network.named_parameters())
     text = config.get_text_config()
     experts = [weights for name, weights in named.items() if ".experts." in name]
@@ -38,6 +42,12 @@ def estimate(config: PreTrainedConfig, options: Options, device: str) -> Estimat
         free=free_memory(device),
         speed=speed(device, kind),
     )
+
+
+def hollow(config: PreTrainedConfig) -> PreTrainedModel:
+    """The model of a configuration, with shapes in place of weights."""
+    with torch.device("meta"):
+        return auto_class(config).from_config(config)
 
 
 def auto_class(config: PreTrainedConfig) -> Any:

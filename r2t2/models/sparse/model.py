@@ -7,21 +7,21 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig
 
 from r2t2.contract import Batch
 from r2t2.estimate import free_memory
 from r2t2.models.batching import Batches
 from r2t2.models.names import parse
+from r2t2.models.sparse.about import notice
 from r2t2.models.sparse.estimate import auto_class, dtype, estimate, sees
 from r2t2.models.sparse.network import Steered
 from r2t2.models.sparse.options import Options
 from r2t2.models.sparse.prompts import Prompts
-from r2t2.models.sparse.routers import Router, find
+from r2t2.models.sparse.routers import chosen, find, sites
 from r2t2.models.speaker import Speaker, choice_tokens
 from r2t2.models.weights import SMALL_FILES, fingerprint, folder
 from r2t2.samples import Sample
-from r2t2.sites import Site
 
 # Part of the fingerprint: raised whenever the arithmetic or the words of a prompt change.
 ARITHMETIC = 1
@@ -59,7 +59,7 @@ class Sparse(Speaker):
         if self._dtype == torch.float64:  # which the faster ones do not know
             network.set_experts_implementation("eager")
         network.to(self.device).eval().requires_grad_(False)
-        routers = _chosen(network, self.options, path)
+        routers = chosen(find(network), self.options, path)
         widest = max(router.experts for router in routers)
         self.network = Steered(
             network,
@@ -69,9 +69,9 @@ class Sparse(Speaker):
             self.prompts.probe,
             self.options.prompt,
         )
-        self.sites = tuple(_site(router, routers) for router in routers)
+        self.sites = sites(routers)
         self.fingerprint = fingerprint(files, f"{ARITHMETIC} {self.options}")
-        self.notice = _notice(path, self.sites, self.options, sees(config))
+        self.notice = notice(name)
         # A pass holds an encoding, its copy, and the copy that has grown by the steered tokens.
         room = free_memory(device) // (4 * self.estimate.encoding)
         self._batches = Batches(min(MOST_AT_ONCE, room))
@@ -101,28 +101,3 @@ class Sparse(Speaker):
             samples, self.prompts.answer, self.options.choices, self.options.answer
         )
         return Batch({**self.network.encode(inputs).tensors, "choices": choices})
-
-
-def _chosen(network: PreTrainedModel, options: Options, path: str) -> list[Router]:
-    found = find(network)
-    if not found:
-        raise ValueError(f"{path} routes no tokens: none of its modules is a router")
-    layers = options.select(sorted({router.layer for router in found}))
-    return [router for router in found if router.layer in layers]
-
-
-def _site(router: Router, routers: Sequence[Router]) -> Site:
-    name = f"layer {router.layer}"
-    if sum(other.layer == router.layer for other in routers) > 1:
-        name += " " + router.name.split(f".{router.layer}.")[1].rpartition(".")[0]
-    return Site(name, tuple(f"expert {i}" for i in range(router.experts)))
-
-
-def _notice(path: str, sites: Sequence[Site], options: Options, looks: bool) -> str:
-    experts = "all experts" if options.experts == "all" else f"{options.experts} core experts"
-    return (
-        f"{path}: {experts} of {', '.join(site.name for site in sites)} are re-routed, at the last "
-        f"{options.tokens} token(s) of the prompt and at the answer's. Experts of one number in "
-        "different layers are different networks; what is averaged over layers is a summary."
-        + ("" if looks else " It reads the question alone: it does not see pictures.")
-    )

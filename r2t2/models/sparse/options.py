@@ -68,6 +68,15 @@ class Options:
         if self.tokens >= self.prompt:
             raise ValueError(f"tokens is {self.tokens}; it must be less than prompt={self.prompt}")
 
+    @property
+    def layers_in_words(self) -> str:
+        """Which routed layers `r` speaks of, before it is known which there are."""
+        if self.layers == "all":
+            return "all routed layers"
+        if self.layers.startswith("last"):
+            return f"the last {self.layers[4:]} routed layers"
+        return f"layers {self.layers.replace(',', ', ')}"
+
     def select(self, layers: list[int]) -> list[int]:
         """Those of a model's routed layers that `r` speaks of.
 

@@ -9,6 +9,7 @@ scales) and none has to be written down.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
+
+from r2t2.models.sparse.options import Options
+from r2t2.sites import Site
 
 _PRODUCTS = (F.linear, torch.mm)
 _SIGMOIDS = (torch.sigmoid, Tensor.sigmoid)
@@ -49,6 +54,11 @@ class Router:
     def layer(self) -> int:
         """The number of its layer: the first in its name."""
         return int(next(part for part in self.name.split(".") if part.isdecimal()))
+
+    @property
+    def part(self) -> str:
+        """The part of its layer that it belongs to."""
+        return self.name.split(f".{self.layer}.")[1].rpartition(".")[0]
 
     def weights(self, logits: Float[Tensor, "*tokens experts"]) -> Float[Tensor, "*tokens experts"]:
         """The gate's weights of all experts, chosen or not; they sum to 1."""
@@ -95,8 +105,7 @@ def find(network: nn.Module) -> list[Router]:
 
     hooks = [
         module.register_forward_hook(partial(watch, name), with_kwargs=True)
-        for name, module in network.named_modules()
-        if re.search(r"(^|\.)(gate|router)$", name) and re.search("Rout|Gat", type(module).__name__)
+        for name, module in _candidates(network)
     ]
     device = next(network.parameters()).device
     try:
@@ -106,6 +115,54 @@ def find(network: nn.Module) -> list[Router]:
         for hook in hooks:
             hook.remove()
     return found
+
+
+def named(network: PreTrainedModel) -> list[Router]:
+    """The routers of a network without weights, layer by layer, by their names and shapes.
+
+    Whether they weigh by sigmoids is not known from that.
+    """
+    width = network.config.get_text_config().hidden_size
+    found = []
+    for name, module in _candidates(network):
+        shapes = [weight.shape for weight in module.parameters()]
+        experts = next((rows for rows, *columns in shapes if columns == [width]), 0)
+        if experts and "vision" not in name:
+            found.append(Router(name, module, experts, False))
+    return found
+
+
+def chosen(found: Sequence[Router], options: Options, path: str) -> list[Router]:
+    """The routers of the layers that options choose.
+
+    Raises
+    ------
+    ValueError : there is none, or none in such a layer.
+    """
+    if not found:
+        raise ValueError(f"{path} routes no tokens: none of its modules is a router")
+    layers = options.select(sorted({router.layer for router in found}))
+    return [router for router in found if router.layer in layers]
+
+
+def sites(routers: Sequence[Router]) -> tuple[Site, ...]:
+    """The sites that routers are, each named by its layer."""
+    layers = Counter(router.layer for router in routers)
+    return tuple(
+        Site(
+            f"layer {router.layer}" + (f" {router.part}" if layers[router.layer] > 1 else ""),
+            tuple(f"expert {i}" for i in range(router.experts)),
+        )
+        for router in routers
+    )
+
+
+def _candidates(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in network.named_modules():
+        if re.search(r"(^|\.)(gate|router)$", name) and re.search(
+            "Rout|Gat", type(module).__name__
+        ):
+            yield name, module
 
 
 class Hooks:
