@@ -1,6 +1,8 @@
 """Sparse mixtures of transformers: families at tiny size, options, memory, and the way through."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,12 +10,14 @@ import transformers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, SwitchTransformersConfig
 
-from r2t2 import reference
+from r2t2 import models, reference
+from r2t2.conformance import check
 from r2t2.engine import Engine
-from r2t2.models import available, batching, load_model, weights
+from r2t2.models import available, batching, estimate, load_model, notice, sites, weights
 from r2t2.models.logits import shift
-from r2t2.models.names import parse
+from r2t2.models.names import parse, title
 from r2t2.models.sparse import prompts
+from r2t2.models.sparse.estimate import sees
 from r2t2.models.sparse.model import Sparse
 from r2t2.models.sparse.options import Options
 from r2t2.models.sparse.routers import Hooks, add, find
@@ -247,6 +251,40 @@ def test_sigmoids_and_softmaxes_are_told_apart(tmp_path):
         assert all(router.sigmoid is sigmoid for router in routers)
 
 
+def test_it_keeps_every_promise_of_the_contract(small):
+    found = check(small, SAMPLES)
+    assert {one.promise: one.why for one in found if not one.kept} == {}
+
+
+# What is told by the configuration.
+
+
+def test_sites_and_notice_are_told_without_loading(case, monkeypatch):
+    monkeypatch.setattr(transformers.PreTrainedModel, "from_pretrained", None)
+    name = case.model.name
+    assert sorted(sites(name), key=str) == sorted(case.model.sites, key=str)
+    assert notice(name) == case.model.notice
+    seen = sees(case.network.config)
+    assert ("does not see pictures" in case.model.notice) is not seen
+
+
+def test_what_is_told_needs_no_weights(olmoe, tmp_path):
+    for file in olmoe.glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    name = f"hf:{tmp_path}?layers=last2&prompt=160"
+    assert [site.name for site in sites(name)] == ["layer 1", "layer 2"]
+    told = estimate(name, "cpu")
+    assert told.weights == 4 * told.parameters > 0
+
+
+def test_the_notice_comes_without_torch(olmoe):
+    look = (
+        f"import sys, r2t2.models as m; m.notice('hf:{olmoe}'); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 # Options, and what r speaks of.
 
 
@@ -459,9 +497,47 @@ def test_models_named_in_the_cache_are_offered_if_they_are_here(olmoe, tmp_path,
     assert load_model(here, "cpu").name == here
 
 
+def test_a_model_is_added_once_and_removed_again(olmoe, tmp_path, monkeypatch):
+    monkeypatch.setenv("R2T2_CACHE", str(tmp_path))
+    here = f"hf:{olmoe}?layers=last2"
+    (tmp_path / "models.txt").write_text("# kept by hand")
+    for _ in range(2):
+        models.add(here)
+    assert (tmp_path / "models.txt").read_text() == f"# kept by hand\n{here}\n"
+    models.remove(here)
+    assert (tmp_path / "models.txt").read_text() == "# kept by hand\n"
+    with pytest.raises(KeyError, match="does not name"):
+        models.remove(here)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("mini", KeyError, "no name of a large model"),
+        ("hf:org/name\nhf:other", KeyError, "no name of a large model"),
+        ("hf:org/name", FileNotFoundError, "hf download org/name"),
+        ("hf:{olmoe}?layer=1", ValueError, "no option"),
+        ("hf:{olmoe}?layers=7", ValueError, "7 routes no token"),
+    ],
+)
+def test_what_cannot_be_added_is_refused(name, error, message, olmoe, tmp_path, monkeypatch):
+    monkeypatch.setenv("R2T2_CACHE", str(tmp_path))
+    with pytest.raises(error, match=message):
+        models.add(name.format(olmoe=olmoe))
+    assert not (tmp_path / "models.txt").exists()
+
+
+def test_a_long_name_is_read_easily():
+    name = "hf:/models/org/OLMoE-1B-7B/?layers=last5&lead=%3Cso%3E"
+    assert title(name) == "OLMoE-1B-7B (layers last5, lead <so>)"
+    assert title("hf:org/name") == "name"
+    assert title("moai?dtype=bfloat16") == "moai (dtype bfloat16)"
+    assert title("mini-1") == "mini-1"
+
+
 def test_a_text_model_says_that_it_sees_no_pictures(small):
     assert "does not see pictures" in small.notice
-    assert "layer 1, layer 2" in small.notice
+    assert "3 core experts of the last 2 routed layers" in small.notice
 
 
 # All the way through.
