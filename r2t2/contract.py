@@ -3,33 +3,76 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from r2t2.samples import Sample
 from r2t2.sites import Site, expert_names
 
 
+class Picked(Mapping[str, Tensor]):
+    """Rows of named tensors, each picked when it is first asked for.
+
+    So rows of what is large, the encodings of many references, can be named and divided into
+    batches without a copy of all of them.
+    """
+
+    def __init__(self, whole: Mapping[str, Tensor], rows: Int[Tensor, " rows"]) -> None:
+        self.whole, self.rows = whole, rows
+        self._made: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._made:
+            self._made[name] = self.whole[name][self.rows]
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.whole)
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Named tensors that share their first dimension: encoded samples, or their targets."""
 
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
 
     def __len__(self) -> int:
+        if isinstance(self.tensors, Picked):
+            return len(self.tensors.rows)
         return len(next(iter(self.tensors.values())))
 
-    def __getitem__(self, index: Int[Tensor, " rows"] | slice) -> Batch:
-        return Batch({name: tensor[index] for name, tensor in self.tensors.items()})
+    def __getitem__(self, index: Int[Tensor, " rows"] | Bool[Tensor, " all"] | slice) -> Batch:
+        if isinstance(self.tensors, Picked):
+            return Batch(Picked(self.tensors.whole, self.tensors.rows[index]))
+        if isinstance(index, slice):
+            return Batch({name: tensor[index] for name, tensor in self.tensors.items()})
+        rows = index.nonzero()[:, 0] if index.dtype == torch.bool else index
+        return Batch(Picked(self.tensors, rows))
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         return Batch({name: tensor.to(device) for name, tensor in self.tensors.items()})
+
+    def named(self, names: Mapping[str, str]) -> Batch:
+        """Some of the tensors under other names, new name -> old."""
+        if isinstance(self.tensors, Picked):
+            whole = self.tensors.whole
+            some = {new: whole[old] for new, old in names.items()}
+            return Batch(Picked(some, self.tensors.rows))
+        return Batch({new: self.tensors[old] for new, old in names.items()})
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of memory."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
 
     @staticmethod
     def cat(batches: Sequence[Batch]) -> Batch:
@@ -88,6 +131,7 @@ class RoutedModel(ABC):
     preset : the name of the setting (`r2t2.rerouting.settings.PRESETS`) chosen for the model.
     notice : what a user must know before trusting an answer; empty if nothing.
     router : the module behind `route` where it can be trained by itself, else None.
+    at_once : how many samples' encodings are to be made at once, where many are needed.
     """
 
     name: str
@@ -96,6 +140,7 @@ class RoutedModel(ABC):
     preset: str = "paper"
     notice: str = ""
     router: nn.Module | None = None
+    at_once: int = 256
     device: torch.device
 
     @abstractmethod

@@ -15,6 +15,7 @@ from torch import Tensor
 from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.controls import fit_constant, fit_router
 from r2t2.embedders import embed
+from r2t2.memory import room
 from r2t2.reference import ReferenceSet
 from r2t2.rerouting import strategies
 from r2t2.rerouting.descent import Losses, Path
@@ -69,7 +70,7 @@ class Memory:
             # A batch of one is rounded otherwise than a larger one; with company, what a
             # reference is encoded to does not depend on what was asked for before.
             missing = torch.cat([missing, (missing + 1) % len(self._known)])
-        for chunk in missing.split(256) if len(missing) else ():
+        for chunk in missing.split(self._model.at_once) if len(missing) else ():
             samples = [self._dataset[int(p)] for p in self._positions[chunk.numpy()]]
             encoded = self._model.encode(samples).tensors
             target = self._model.target(samples).tensors
@@ -82,7 +83,7 @@ class Memory:
     def _keep(self, index: Int[Tensor, " rows"], made: dict[str, Tensor]) -> None:
         if self._kept is None:
             size = len(self._known)
-            self._kept = Batch({n: t.new_empty((size, *t.shape[1:])) for n, t in made.items()})
+            self._kept = room(Batch(made), size)
         for name, tensor in made.items():
             self._kept.tensors[name][index.to(tensor.device)] = tensor
         self._known[index] = True
@@ -91,9 +92,9 @@ class Memory:
 def split_target(batch: Batch) -> tuple[Batch, Batch]:
     """A batch of `Memory` -> what was encoded, and the targets."""
     prefix = "target."
-    encoded = {n: t for n, t in batch.tensors.items() if not n.startswith(prefix)}
-    target = {n.removeprefix(prefix): t for n, t in batch.tensors.items() if n.startswith(prefix)}
-    return Batch(encoded), Batch(target)
+    encoded = {name: name for name in batch.tensors if not name.startswith(prefix)}
+    target = {name.removeprefix(prefix): name for name in batch.tensors if name.startswith(prefix)}
+    return batch.named(encoded), batch.named(target)
 
 
 class Engine:

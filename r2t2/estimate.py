@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import torch
 
 
+# What is kept of samples may take so much of the main memory that is free; the rest is for work.
+SHARE = 0.5
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Memory and time that a model takes on a device.
@@ -44,9 +48,9 @@ class Estimate:
         return (self.encode + passes * self.forward) / self.speed
 
     def spills(self, encodings: int) -> str:
-        """In a sentence, that encodings do not fit into main memory; empty where they do."""
+        """In a sentence, that encodings are too many for main memory; empty where they are not."""
         kept, free = encodings * self.encoding, free_memory("cpu")
-        if kept <= free:
+        if kept <= SHARE * free:
             return ""
         return (
             f"{encodings:,} encoded samples take {size(kept)}, but {size(free)} of main memory "

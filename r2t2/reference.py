@@ -164,7 +164,6 @@ def build(
     dataset: Dataset,
     seed: int,
     embedder: str = "wordllama",
-    batch: int = 256,
     report: Report = lambda done, total: None,
 ) -> ReferenceSet:
     """Answer every labelled sample with the model and keep what happened (section 3).
@@ -181,8 +180,8 @@ def build(
 
     rows: list[dict[str, Any]] = []
     rs = []
-    for start in range(0, len(dataset), batch):
-        samples = dataset[start : start + batch]
+    for start in range(0, len(dataset), model.at_once):
+        samples = dataset[start : start + model.at_once]
         with torch.no_grad():
             encoded = model.encode(samples)
             r = model.route(encoded)

@@ -200,6 +200,8 @@ def test_several_threads_may_ask_for_the_references_at_once(engine):
 
 def test_a_reference_is_encoded_once(engine):
     class Counting:
+        at_once = 256
+
         def __init__(self, model):
             self.model, self.seen = model, 0
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from r2t2 import studio
 from r2t2.contract import top1
 from r2t2.engine import Engine, Prepared
+from r2t2.estimate import SHARE, free_memory
 from r2t2.metrics import is_correct
 from r2t2.paths import runs_folder
 from r2t2.rerouting.settings import Setting
@@ -117,6 +118,9 @@ class Runner:
             self._prepared_of = dataset.name, seed
         key = first, min(first + self.shard, len(dataset))
         if key not in self._prepared:
+            held = sum(prepared.encoded.nbytes for prepared in self._prepared.values())
+            if held > SHARE * free_memory("cpu"):
+                self._prepared.clear()  # made again for the next strategy
             samples = dataset[slice(*key)]
             prepared = self.engine.prepare(samples)
             # Copies without their pictures: the encodings are kept, and pictures are large.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -18,7 +19,7 @@ def freeze(cache: Cache) -> dict[str, Tensor]:
     return _tensors(vars(cache), "cache")
 
 
-def thaw(like: Cache, tensors: dict[str, Tensor]) -> Cache:
+def thaw(like: Cache, tensors: Mapping[str, Tensor]) -> Cache:
     """A copy of a cache of the same length with tensors of other rows; using it leaves them be."""
     # Cloned, since recurrent layers write over theirs in place.
     swapped = {id(old): tensors[name].clone() for name, old in freeze(like).items()}

@@ -1,0 +1,85 @@
+"""What is kept of many samples: not copied before it is needed, and on disk where it is large."""
+
+import pytest
+import torch
+
+from r2t2 import memory
+from r2t2.contract import Batch
+from r2t2.engine import Memory
+from r2t2.memory import room
+from r2t2.rerouting.settings import Setting
+from tests.runs import toy
+
+
+@pytest.fixture
+def cramped(monkeypatch, tmp_path):
+    """A machine with hardly any main memory."""
+    monkeypatch.setenv("R2T2_CACHE", str(tmp_path))
+    monkeypatch.setattr(memory, "free_memory", lambda device: 100)
+    return tmp_path
+
+
+def test_rows_are_named_and_divided_without_being_copied():
+    batch = Batch({"a": torch.arange(4 << 20).view(4, -1), "b": torch.arange(4)})
+    # Copied, these would be 32 TiB.
+    many = batch[torch.arange(4).repeat(1 << 20)]
+    assert len(many) == 4 << 20
+    part = many[5:8][torch.tensor([2, 0])]
+    assert part.tensors["b"].tolist() == [3, 1]
+    assert part.named({"c": "b"}).to("cpu").tensors["c"].tolist() == [3, 1]
+    assert part[torch.tensor([False, True])].tensors["b"].tolist() == [1]
+    assert torch.equal(part.tensors["a"], batch.tensors["a"][[3, 1]])
+
+
+def test_what_memory_does_not_hold_lies_in_a_file_that_does_not_stay(cramped, monkeypatch):
+    kinds = (torch.float32, torch.bfloat16, torch.long, torch.bool)
+    like = Batch({str(kind): torch.zeros(3, 2, 5, dtype=kind) for kind in kinds})
+    there = room(like, 7)
+    for name, tensor in there.tensors.items():
+        tensor[6] = 1
+        assert (tensor.shape, str(tensor.dtype)) == ((7, 2, 5), name)
+        assert tensor.sum() == 10
+        assert tensor.untyped_storage().filename
+    assert list(cramped.iterdir()) == []
+
+
+def test_what_memory_holds_lies_in_memory(monkeypatch):
+    there = room(Batch({"a": torch.zeros(1, 3)}), 4)
+    assert not there.tensors["a"].untyped_storage().filename
+
+
+def test_a_disk_that_is_full_is_said_so(cramped, monkeypatch):
+    def full(file, start, size):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(memory.os, "posix_fallocate", full)
+    with pytest.raises(MemoryError, match="take fewer references"):
+        room(Batch({"a": torch.zeros(1, 300)}), 4)
+
+
+def test_strategies_find_the_same_with_references_on_disk(cramped, monkeypatch):
+    engine = toy.engine()
+    prepared = engine.prepare(toy.dataset()[:4])
+    setting = Setting("ngd", k=3, steps=2)
+    expected = engine.run(prepared, setting)
+    monkeypatch.setitem(
+        engine._memories, "correct", Memory(engine.model, engine.reference.correct, engine.dataset)
+    )
+    found = engine.run(prepared, setting)
+    kept = engine._memories["correct"]._kept
+    assert all(tensor.untyped_storage().filename for tensor in kept.tensors.values())
+    assert torch.equal(found.r, expected.r)
+
+
+def test_no_more_is_encoded_at_once_than_a_model_asks_for(monkeypatch):
+    engine, sizes = toy.engine(), []
+    encode = toy.Toy.encode
+
+    def counted(model, samples):
+        sizes.append(len(samples))
+        return encode(model, samples)
+
+    monkeypatch.setattr(toy.Toy, "encode", counted)
+    monkeypatch.setattr(toy.Toy, "at_once", 7)
+    Memory(engine.model, engine.reference, engine.dataset)(torch.arange(20))
+    assert sizes == [7, 7, 6]
