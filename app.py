@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from r2t2.models import available
+from r2t2.models.names import titles
+from r2t2.paths import reference_title
 from r2t2.ui import engine, listen, runs, show
 from r2t2.ui.state import kept, menu, pages
 
@@ -21,11 +25,23 @@ st.html(show.STYLE)
 page = pages()
 with st.sidebar:
     links = st.container(gap="xxsmall")
-    model = kept("model", "Model", available()) or ""
+    names = titles(available())
+    model = (
+        kept(
+            "model",
+            "Model",
+            list(names),
+            names.__getitem__,
+            help="Large models are offered once they are added from a terminal:  \n"
+            "`python -m r2t2 models add hf:FOLDER_OR_HUB_NAME`",
+        )
+        or ""
+    )
     kept(
         "reference",
         "Reference set",
         engine.references(model),
+        partial(reference_title, model=model),
         placeholder="none built yet",
         help="The labelled samples whose neighbours re-route a sample (section 3).",
     )

@@ -76,7 +76,7 @@ st.caption("One sample under every strategy: the answers, the neighbours, and wh
 model, reference = st.session_state["model"], st.session_state["reference"]
 ask = choose.choose(model)
 try:
-    with st.spinner("Loading the model (once for all sessions) …"):
+    with st.spinner(engine.loading(model, reference)):
         opened = engine.engine(model, reference)
 except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
     show.failure(error)

@@ -10,8 +10,7 @@ import streamlit as st
 from r2t2.analysis.results import MEAN, per_seed
 from r2t2.figures.results import strategy_dots
 from r2t2.figures.style import label
-from r2t2.models import notice
-from r2t2.ui import results, runs, samples, show
+from r2t2.ui import engine, results, runs, samples, show
 from r2t2.ui.state import PAGES, address, framed, link
 from r2t2.ui.verdict import sentences
 
@@ -127,8 +126,8 @@ if found:
 else:
     results.empty()
 links()
-if said := notice(model):
-    st.subheader("Why the router falls short", anchor=False)
+if said := engine.notice(model):
+    st.subheader("What to know of this model", anchor=False)
     st.info(said, icon=":material/info:")
 if found:
     examples([run for run in found if run.spec.model == model])

@@ -39,7 +39,7 @@ def header(name: str, stored: ReferenceSet) -> None:
     left, right = st.columns([2, 3], gap="large")
     with left:
         show.question(
-            name,
+            show.reference(name, built["model"]),
             {
                 "model": f"{built['model']} ({built['model_fingerprint']})",
                 "samples": f"{built['dataset']}, seed {built['seed']}",

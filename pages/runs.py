@@ -15,6 +15,7 @@ import pandas as pd
 import streamlit as st
 
 from r2t2.figures.style import label
+from r2t2.models.names import titles
 from r2t2.paths import jobs_folder, runs_folder
 from r2t2.ui import jobs, runs, show
 from r2t2.ui.state import bound, framed
@@ -36,7 +37,7 @@ def listed(found: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "id": table["id"],
-            "model": table["model"],
+            "model": table["model"].map(titles(table["model"].unique())),
             "reference": table["reference"],
             "benchmark": table["benchmark"],
             "strategy": table["strategy"].map(label),

@@ -96,7 +96,8 @@ def _print(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") -> No
 def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     table = Table(title=title or None)
     for name in rows[0]:
-        table.add_column(name, justify="right" if isinstance(rows[0][name], float) else "left")
+        right = isinstance(rows[0][name], float)
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
     for row in rows:
         cells = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
         table.add_row(*cells)
@@ -136,7 +137,7 @@ def models(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _shortened(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 16 else f"{names[0]} to {names[-1]} ({len(names)})"
+    return ", ".join(names) if len(names) <= 7 else f"{names[0]} to {names[-1]} ({len(names)})"
 
 
 @models_app.command("add")

@@ -68,6 +68,11 @@ class Estimate:
             f"sample and {self.seconds(1) - self.seconds(0):.2g} s for each pass"
         )
 
+    @property
+    def fits(self) -> bool:
+        """Whether the weights do."""
+        return self.weights <= self.free
+
     def check(self) -> None:
         """Refuse weights that cannot fit.
 
@@ -75,7 +80,7 @@ class Estimate:
         ------
         MemoryError : they do not; the message holds the report and what can be done.
         """
-        if self.weights > self.free:
+        if not self.fits:
             raise MemoryError(
                 f"the weights do not fit: {self.report}. Take a smaller model, another device, or "
                 "a smaller dtype (such as dtype=bfloat16)"
@@ -115,8 +120,10 @@ def size(count: int) -> str:
 
 def count(parameters: int) -> str:
     """A number of parameters in words."""
-    millions = parameters / 1e6
-    return f"{millions / 1e3:.3g} billion" if millions >= 1e3 else f"{millions:.3g} million"
+    for size, name in ((1e9, "billion"), (1e6, "million")):
+        if parameters >= size:
+            return f"{parameters / size:.3g} {name}"
+    return f"{parameters:,}"
 
 
 def span(seconds: float) -> str:

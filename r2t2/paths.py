@@ -31,8 +31,18 @@ def reference_folder(name: str) -> Path:
 
 def reference_name(model: str, dataset: str = "reference", embedder: str = "wordllama") -> str:
     """The folder name of the reference set that belongs to a model, dataset and embedder."""
-    # One component of a path, whatever the names hold: "hf:folder/name?layers=all" is a model.
-    return re.sub(r"[^\w.-]", "-", "-".join((model, dataset, embedder.replace("/", "--"))))
+    return _component("-".join((model, dataset, embedder.replace("/", "--"))))
+
+
+def reference_title(name: str, model: str) -> str:
+    """A reference set's name as it is told from others of a model, whose long name is left out."""
+    own = name.removeprefix(f"{_component(model)}-")
+    return own if ":" in model else name
+
+
+def _component(name: str) -> str:
+    # One component of a path, whatever the name holds: "hf:folder/name?layers=all" is a model.
+    return re.sub(r"[^\w.-]", "-", name)
 
 
 def checkpoint_folder(name: str) -> Path:

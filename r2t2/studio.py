@@ -75,10 +75,13 @@ def open_engine(
     """
     # Imported here, so that a page without a model opens without torch.
     from r2t2.engine import Engine
-    from r2t2.models import load_model
+    from r2t2.models import family_of, load_model
     from r2t2.reference import ReferenceSet
 
+    name = model if isinstance(model, str) else model.name
+    folder = reference_folder(reference or reference_name(name))
+    if family_of(name) and not (folder / "manifest.json").exists():
+        ReferenceSet.read(folder, name)  # says how to build one, before a model is loaded in vain
     loaded = load_model(model, device) if isinstance(model, str) else model
-    folder = reference_folder(reference or reference_name(loaded.name))
     found = ReferenceSet.load(folder, loaded)
     return Engine(loaded, found, open_dataset(found.manifest["dataset"], found.manifest["seed"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +52,13 @@ def title(name: str) -> str:
     short = head.partition(":")[2].rstrip("/").rpartition("/")[2] or head
     options = ", ".join(f"{key} {value}" for key, value in parse_qsl(query, keep_blank_values=True))
     return f"{short} ({options})" if options else short
+
+
+def titles(names: Iterable[str]) -> dict[str, str]:
+    """Names and their titles; those that would share one keep their names."""
+    made = {name: title(name) for name in names}
+    several = Counter(made.values())
+    return {name: short if several[short] == 1 else name for name, short in made.items()}
 
 
 def config_file(path: str) -> Path | None:

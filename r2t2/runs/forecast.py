@@ -46,7 +46,8 @@ class Forecast:
     def seconds(self, run: Planned) -> float:
         """Seconds for a run, encodings not counted, but what a control learns beforehand."""
         learning = 0.0
-        if _learns(run):
+        # Whether a router can be fine-tuned by itself is not known before its model is loaded.
+        if run.setting.algorithm == "constant":
             from r2t2.controls import BATCH, STEPS
 
             learning = self.estimate.seconds(3 * BATCH * STEPS) - self.estimate.seconds(0)

@@ -208,6 +208,11 @@ class Expected:
     stored: int
     seconds: float | None
 
+    @property
+    def left(self) -> int:
+        """Samples that are still to be made."""
+        return self.size - self.stored
+
 
 def expect(request: Request, runs: Iterable[Run]) -> list[Expected]:
     """What is known of each of a request's runs, by the runs that are stored.

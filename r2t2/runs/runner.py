@@ -147,8 +147,17 @@ def carry_out(
     RunLocked : another process is writing one of the runs.
     """
     datasets = {name: studio.open_dataset(name, request.seed) for name in request.benchmarks}
-    runner = Runner(studio.open_engine(request.model, request.reference, device), runs_folder())
+    engine = studio.open_engine(request.model, request.reference, device)
+    runner = Runner(engine, runs_folder())
     for number, planned in enumerate(request.planned):
+        # Who asks for all strategies should get those that the model can do.
+        if (
+            planned.setting.algorithm == "finetuned_router"
+            and engine.model.router is None
+            and len(request.strategies) > 1
+        ):
+            report(number, 0, request.size(planned), "left out: its router cannot be fine-tuned")
+            continue
         run = runner.run(
             datasets[planned.benchmark],
             request.seed,

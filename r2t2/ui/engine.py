@@ -30,6 +30,7 @@ from r2t2.samples import Dataset, Sample
 
 if TYPE_CHECKING:
     from r2t2.engine import Engine, Point, Prepared
+    from r2t2.estimate import Estimate
     from r2t2.rerouting.trajectory import Trajectory
 
 
@@ -196,6 +197,42 @@ def _told(manifest: Path, name: str) -> str:
         return ""  # `ReferenceSet.load` says what is wrong with it
 
 
+@st.cache_data(ttl=60, show_spinner="Reading what the model is …")
+def estimate(model: str) -> Estimate | None:
+    """What a large model takes, told without loading it (`models.estimate`); None of a small one.
+
+    Raises
+    ------
+    OSError, ValueError, RuntimeError : as `models.estimate` says.
+    """
+    from r2t2 import models
+
+    return models.estimate(model)
+
+
+@st.cache_data(show_spinner=False)
+def notice(model: str) -> str:
+    """What a model's notice says, without loading it; why it cannot be told, where it cannot."""
+    from r2t2 import models
+
+    try:
+        return models.notice(model)
+    except (OSError, ValueError) as error:
+        return f"Of this model nothing can be told: {error}"
+
+
+def loading(model: str, reference: str | None) -> str:
+    """What is said while a model is loaded: of a large one, what it will take."""
+    said = "Loading the model (once for all sessions)"
+    if (model, reference) not in _opened:
+        try:
+            if told := estimate(model):
+                return f"{said}: {told.report} …"
+        except (OSError, ValueError, RuntimeError):
+            pass  # loading it says so better
+    return f"{said} …"
+
+
 @st.cache_resource(show_spinner=False)
 def engine(model: str, reference: str | None) -> Engine:
     """A model with its reference set.
@@ -208,6 +245,7 @@ def engine(model: str, reference: str | None) -> Engine:
 
     opened = open_engine(model, reference)
     _loaded.append(opened.model.device.type)
+    _opened.add((model, reference))
     return opened
 
 
@@ -270,6 +308,7 @@ def plane(model: str, reference: str | None, kept: References) -> Plane:
 
 
 _loaded: list[str] = []
+_opened: set[tuple[str, str | None]] = set()
 
 
 def device() -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -11,17 +11,19 @@ import pandas as pd
 import streamlit as st
 
 from r2t2.data.world import BENCHMARKS
-from r2t2.estimate import span
+from r2t2.estimate import size, span
 from r2t2.figures.style import label
-from r2t2.paths import jobs_folder, runs_folder
+from r2t2.models.names import title as titled
+from r2t2.paths import jobs_folder, reference_title, runs_folder
 from r2t2.reference import how_to_build
 from r2t2.rerouting.settings import PRESETS, STRATEGIES, Setting, preset_of, strategy
 from r2t2.ui import engine, show
 from r2t2.ui.state import bound
 
 if TYPE_CHECKING:
+    from r2t2.runs.forecast import Forecast
     from r2t2.runs.jobs import Job
-    from r2t2.runs.plan import Request
+    from r2t2.runs.plan import Expected, Planned, Request
 
 # So many of the jobs that are done are shown.
 _DONE = 10
@@ -179,7 +181,7 @@ def title(request: Request) -> str:
     names = _listed([label(name) for name in request.strategies], len(STRATEGIES), "strategies")
     on = _listed(request.benchmarks, len(BENCHMARKS), "benchmarks")
     parts = [f"{names} on {on}", *(text.replace("=", " = ") for text in request.overrides)]
-    parts += [request.model, f"seed {request.seed}"]
+    parts += [titled(request.model), f"seed {request.seed}"]
     if request.limit is not None:
         parts.append(f"first {request.limit:,} samples")
     return " · ".join(parts)
@@ -204,8 +206,8 @@ def form(expanded: bool) -> None:
             )
             return
         st.caption(
-            f"Model **{show.literal(model)}**, reference set **{show.literal(reference)}**: those "
-            "of the sidebar."
+            f"Model **{show.literal(titled(model))}**, reference set "
+            f"**{show.literal(reference_title(reference, model))}**: those of the sidebar."
         )
         try:
             request = _request(model, reference)
@@ -329,21 +331,17 @@ def _confirm(request: Request) -> None:
     from r2t2.runs.store import list_runs
 
     expected = expect(request, list_runs(runs_folder()))
-    new = [one for one in expected if one.stored < one.size]
-    samples = sum(one.size - one.stored for one in new)
-    known = [(one.size - one.stored) * one.seconds for one in new if one.seconds is not None]
-    if len(known) < len(new):
-        took = f"over {span(sum(known))}" if known else "unknown"
-    else:
-        took = f"about {span(sum(known))}" if known else "–"
+    new = {run: one for run, one in zip(request.planned, expected, strict=True) if one.left}
+    forecast = _forecast(request)
     boxes = st.columns(4, vertical_alignment="bottom")
     boxes[0].metric("New runs", f"{len(new):,} of {len(expected):,}")
-    boxes[1].metric("New samples", f"{samples:,}")
+    boxes[1].metric("New samples", f"{sum(one.left for one in new.values()):,}")
     boxes[2].metric(
         "Time",
-        took,
+        _time(new, forecast),
         help="From the stored timings of the runs most like these, on whatever machine they were "
-        "made. Unknown where there is none.",
+        "made. Where there is none, from what a large model must compute at least; of a small one "
+        "it is unknown.",
     )
     if boxes[3].button(
         f"Start {len(new)} runs" if len(new) != 1 else "Start 1 run",
@@ -351,11 +349,58 @@ def _confirm(request: Request) -> None:
         type="primary",
         icon=":material/play_arrow:",
         width="stretch",
-        disabled=not new,
+        disabled=not new or bool(forecast and not forecast.estimate.fits),
     ):
         _try(partial(jobs.start, request, jobs_folder()), f"failed-{request.id}")
     if error := st.session_state.pop(f"failed-{request.id}", None):
         show.failure(error, "These runs were not started.")
     if not new:
         st.caption("All of these runs are in the cache.")
+    elif forecast:
+        _memory(forecast)
     st.code(request.command, language="bash", wrap_lines=True)
+
+
+def _forecast(request: Request) -> Forecast | None:
+    """What the request takes of a large model; None of a small one, or where it cannot be told."""
+    try:
+        told = engine.estimate(request.model)
+        if told is None:
+            return None
+        from r2t2.runs.forecast import Forecast
+
+        return Forecast.of(request, told)
+    except (OSError, ValueError, RuntimeError) as error:
+        show.failure(error, "What these runs would take cannot be told.")
+        return None
+
+
+def _time(new: Mapping[Planned, Expected], forecast: Forecast | None) -> str:
+    """What runs would take, in words."""
+    known = [one.left * one.seconds for one in new.values() if one.seconds is not None]
+    if not new:
+        return "–"
+    if len(known) == len(new):
+        return f"about {span(sum(known))}"
+    if forecast:
+        shares = {run: one.left / one.size for run, one in new.items() if one.seconds is None}
+        known += [forecast.seconds(run) * share for run, share in shares.items()]
+    return f"over {span(sum(known))}" if known else "unknown"
+
+
+def _memory(forecast: Forecast) -> None:
+    """Whether weights and encodings fit."""
+    told = forecast.estimate
+    if not told.fits:
+        st.error(
+            f"The weights do not fit: they take {size(told.weights)}, and {size(told.free)} are "
+            "free. Take a smaller model, a smaller dtype, or another device from a terminal.",
+            icon=":material/memory:",
+        )
+        return
+    if spills := told.spills(forecast.references):
+        st.warning(spills, icon=":material/memory:")
+    st.caption(
+        f"Memory: {size(told.weights)} of weights, of {size(told.free)} that are free, and about "
+        f"{size(told.encoding)} for each of up to {forecast.references:,} references."
+    )

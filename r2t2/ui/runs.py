@@ -17,8 +17,10 @@ from pandas.api.types import union_categoricals
 
 from r2t2.analysis.results import MEAN, outcomes, results_table
 from r2t2.analysis.shifts import leading
+from r2t2.models.names import title
 from r2t2.paths import runs_folder
 from r2t2.sites import Site
+from r2t2.ui import show
 
 if TYPE_CHECKING:
     from r2t2.runs.store import Run
@@ -66,7 +68,8 @@ def set_label(name: str) -> str:
         return "all of them"
     of = {run.spec.reference: run.spec.model for run in complete()}
     alone = list(of.values()).count(of.get(name, "")) == 1
-    return of[name] if alone else name
+    model = of.get(name, "")
+    return title(model) if alone else show.reference(name, model)
 
 
 def chosen(evaluations: bool = False) -> list[Run]:

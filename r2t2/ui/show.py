@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw
 
 from r2t2 import cards
 from r2t2.figures import style
+from r2t2.models.names import title
+from r2t2.paths import reference_title
 
 _CSS = """
 .stMainBlockContainer { padding-top: 3rem; max-width: 1320px; }
@@ -53,6 +55,12 @@ def escape(text: str) -> str:
 def literal(text: str) -> str:
     """A text for a label, which is Markdown, that shows as it was typed."""
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|$<>:~&])", r"\\\1", text)
+
+
+def reference(name: str, model: str) -> str:
+    """A reference set and its model, as people read them."""
+    own = reference_title(name, model)
+    return name if own == name else f"{title(model)}: {own}"
 
 
 def figure(figure: go.Figure, data: pd.DataFrame, name: str, caption: str, **arguments: Any) -> Any:
