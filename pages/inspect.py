@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from r2t2.figures.style import label
-from r2t2.ui import engine, settings, show
+from r2t2.ui import engine, references, settings, show
 from r2t2.ui.engine import Ask
 from r2t2.ui.inspection import answers, choose, export, hand, neighbours, space, steps
 from r2t2.ui.inspection.case import Case
@@ -74,6 +74,9 @@ framed()
 st.title("Inspect", anchor=False)
 st.caption("One sample under every strategy: the answers, the neighbours, and where r went.")
 model, reference = st.session_state["model"], st.session_state["reference"]
+if model and reference is None:
+    references.none_yet(model)
+    st.stop()
 ask = choose.choose(model)
 try:
     with st.spinner(engine.loading(model, reference)):

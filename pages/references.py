@@ -15,7 +15,6 @@ from r2t2.figures.coverage import type_bars
 from r2t2.figures.maps import COLOURS, scatter
 from r2t2.figures.style import GLYPHS
 from r2t2.paths import reference_folder
-from r2t2.reference import how_to_build
 from r2t2.sites import expert_names
 from r2t2.ui import coverage, listen, references, runs, samples, show
 from r2t2.ui.state import bound, framed
@@ -290,12 +289,7 @@ st.title("Reference set", anchor=False)
 st.caption("The labelled samples that re-routing listens to: what they are and whom they reach.")
 model, name = st.session_state["model"], st.session_state["reference"]
 if name is None:
-    show.empty(
-        "No reference set of this model",
-        "Re-routing listens to labelled samples that the model answers correctly. This command "
-        "answers some and keeps what happened:",
-        how_to_build(model),
-    )
+    references.none_yet(model)
     st.stop()
 try:
     stored = references.stored(name, model)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -79,7 +79,7 @@ def _progress() -> Iterator[Callable[[str, int, int, str], None]]:
             bar.update(task, completed=done, total=total, note=note)
             speed = bar.tasks[task].speed
             bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
-            if not err.is_terminal and (done == total or time.monotonic() - printed > 10):
+            if not err.is_terminal and (done == total or note or time.monotonic() - printed > 10):
                 printed = time.monotonic()
                 err.print(f"{stage}: {done} of {total} {note}".rstrip(), soft_wrap=True)
 
@@ -97,7 +97,9 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     table = Table(title=title or None)
     for name in rows[0]:
         right = isinstance(rows[0][name], float)
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        # The first is the name: where it does not fit, it must still be there to be copied.
+        whole: OverflowMethod = "ellipsis" if table.columns else "fold"
+        table.add_column(name, justify="right" if right else "left", overflow=whole)
     for row in rows:
         cells = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
         table.add_row(*cells)

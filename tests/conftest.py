@@ -76,6 +76,28 @@ def small_cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def large(tmp_path_factory) -> tuple[Path, str]:
+    """A cache that offers a tiny sparse mixture, with its reference set; and the model's name."""
+    import torch
+
+    from r2t2 import reference
+    from r2t2.data import world
+    from r2t2.models import load_model
+    from r2t2.paths import reference_name
+    from tests.models import families
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("large")
+    families.save("olmoe", folder / "tiny")
+    name = f"hf:{folder / 'tiny'}?layers=last2&prompt=200&answer=8"
+    (folder / "models.txt").write_text(f"{name}\n")
+    samples = world.dataset("reference").head(60)
+    made = reference.build(load_model(name, "cpu"), samples, 0)
+    made.save(folder / "references" / reference_name(name))
+    return folder, name
+
+
+@pytest.fixture(scope="session")
 def engine():
     """The embedded model that ships, with its reference set."""
     from r2t2 import studio

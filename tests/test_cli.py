@@ -136,6 +136,74 @@ def test_a_job_and_the_command_make_the_same_run(command, empty):
     assert _ids(command) == [made["id"]]
 
 
+def test_models_tells_of_a_large_one_without_loading_it(command, large, monkeypatch):
+    folder, name = large
+    monkeypatch.setenv("R2T2_CACHE", str(folder))
+    monkeypatch.setattr("r2t2.models.sparse.model.Sparse.__init__", None)
+    status, out, _ = command("models", "--json")
+    row = json.loads(out)[-1]
+    assert (status, row["name"], row["sites"]) == (0, name, "layer 1, layer 2")
+    assert row["experts"] == "expert 0 to expert 7 (8)"
+    assert "active" in row["parameters"]
+    assert "a sample" in row["memory"]
+
+
+def test_a_large_model_is_added_and_removed(command, large, monkeypatch, tmp_path):
+    _, name = large
+    monkeypatch.setenv("R2T2_CACHE", str(tmp_path))
+    status, _, err = command("models", "add", name)
+    assert status == 0
+    assert "parameters" in err
+    assert f"reference build --model '{name}'" in err
+    assert json.loads(command("models", "--json")[1])[-1]["name"] == name
+    assert command("models", "remove", name)[0] == 0
+    assert json.loads(command("models", "--json")[1])[-1]["name"] != name
+
+
+def test_a_model_is_checked_against_the_contract(command, large):
+    status, out, _ = command("models", "check", large[1], "--json")
+    rows = json.loads(out)
+    assert (status, len(rows) > 9) == (0, True)
+    assert {row["kept"] for row in rows} <= {"yes", "not tried"}
+
+
+def test_a_broken_promise_fails_the_check(command, large, monkeypatch):
+    monkeypatch.setattr("r2t2.models.sparse.model.Sparse.route", lambda model, encoded: 1 / 0)
+    status, out, _ = command("models", "check", large[1], "--json")
+    assert (status, "NO" in out) == (1, True)
+
+
+def test_what_runs_of_a_large_model_take_is_told_without_running_any(command, large, monkeypatch):
+    folder, name = large
+    monkeypatch.setenv("R2T2_CACHE", str(folder))
+    monkeypatch.setattr("r2t2.models.load_model", None)
+    asked = ("run", "--model", name, "--benchmark", "general", "--limit", 10, "--estimate")
+    status, out, _ = command(*asked, "--strategy", "base", "--strategy", "ngd", "--json")
+    base, ngd, whole = json.loads(out)
+    assert status == 0
+    # 13 passes a neighbour and step as against 1, and the answers in between.
+    assert ngd["seconds"] > 20 * base["seconds"] > 0
+    assert whole["seconds"] > base["seconds"] + ngd["seconds"]
+    status, _, err = command(*asked)
+    assert "all of it at least" in " ".join(err.split())
+    assert json.loads(command("runs", "list", "--json")[1]) == []
+
+
+def test_all_strategies_go_on_past_a_router_that_cannot_be_fine_tuned(
+    command, large, monkeypatch, tmp_path
+):
+    folder, name = large
+    shutil.copytree(folder, tmp_path / "cache")
+    monkeypatch.setenv("R2T2_CACHE", str(tmp_path / "cache"))
+    asked = ("run", "--model", name, "--benchmark", "general", "--limit", 2, "--json")
+    strategies = ("--strategy", "finetuned_router", "--strategy", "uniform")
+    status, out, err = command(*asked, *strategies)
+    assert (status, [row["strategy"] for row in json.loads(out)]) == (0, ["uniform"])
+    assert "left out" in err
+    status, _, err = command(*asked, *strategies[:2])
+    assert (status, "cannot be fine-tuned" in " ".join(err.split())) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

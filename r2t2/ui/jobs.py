@@ -15,9 +15,8 @@ from r2t2.estimate import size, span
 from r2t2.figures.style import label
 from r2t2.models.names import title as titled
 from r2t2.paths import jobs_folder, reference_title, runs_folder
-from r2t2.reference import how_to_build
 from r2t2.rerouting.settings import PRESETS, STRATEGIES, Setting, preset_of, strategy
-from r2t2.ui import engine, show
+from r2t2.ui import engine, references, show
 from r2t2.ui.state import bound
 
 if TYPE_CHECKING:
@@ -199,11 +198,7 @@ def form(expanded: bool) -> None:
     model, reference = st.session_state["model"], st.session_state["reference"]
     with st.expander("Start runs", expanded=expanded, icon=":material/add:"):
         if reference is None:
-            show.empty(
-                "This model has no reference set yet",
-                "Strategies learn from the routing of labelled samples. Build a set of them:",
-                how_to_build(model),
-            )
+            references.none_yet(model)
             return
         st.caption(
             f"Model **{show.literal(titled(model))}**, reference set "

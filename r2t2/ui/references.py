@@ -6,6 +6,7 @@ What is returned is shared by all sessions: read it, never write into it.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,10 +19,11 @@ import streamlit as st
 from jaxtyping import Float
 
 from r2t2.analysis import coverage, maps
-from r2t2.paths import reference_folder
-from r2t2.reference import ReferenceSet
+from r2t2.estimate import span
+from r2t2.paths import cache_folder, reference_folder
+from r2t2.reference import ReferenceSet, how_to_build
 from r2t2.sites import Site
-from r2t2.ui import engine, runs
+from r2t2.ui import engine, runs, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +101,7 @@ def embedded(question: str, embedder: str) -> Float[np.ndarray, "1 dimensions"]:
 
 
 class Making:
-    """A map that is being made, in a process of its own: no session waits for it.
+    """A map or a set that is being made, in a process of its own: no session waits for it.
 
     Attributes
     ----------
@@ -107,13 +109,13 @@ class Making:
     error : the last words of a process that failed.
     """
 
-    def __init__(self, folder: Path, space: str, method: str) -> None:
+    def __init__(self, *module: str, **environment: str) -> None:
         self.done = 0.0
         self.error = "it was stopped"
-        self._process = subprocess.Popen(  # noqa: S603 (no argument is typed by a user)
-            [sys.executable, "-m", "r2t2.analysis.maps", str(folder.resolve()), space, method],
+        self._process = subprocess.Popen(  # noqa: S603 (a module of our own, and no shell)
+            [sys.executable, "-m", *module],
             cwd=Path(maps.__file__).parents[2],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "R2T2_CACHE": str(cache_folder().resolve()), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -130,16 +132,65 @@ class Making:
         with self._process as process:
             assert process.stdout is not None
             for line in process.stdout:
-                try:
-                    self.done = float(line)
-                except ValueError:
+                # A fraction, or what the command line says where it cannot draw a bar.
+                if told := re.search(r"^([\d.]+)$|: (\d+) of (\d+)", line.strip()):
+                    self.done = float(told[1] or int(told[2]) / int(told[3]))
+                else:
                     self.error = line.strip() or self.error
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def making(folder: Path, path: Path, space: str, method: str) -> Making:
     """The making of a map at a path, started by whoever asks first; `clear` starts it anew."""
-    return Making(folder, space, method)
+    of = "r2t2.analysis.maps", str(folder.resolve()), space, method
+    return Making(*of, OMP_NUM_THREADS="1")
+
+
+_building: dict[str, Making] = {}
+
+
+def build(model: str, size: int) -> None:
+    """Start building a model's reference set of the first samples, once for all sessions."""
+    if model not in _building or not _building[model].running:
+        words = ("r2t2", "reference", "build", "--model", model, "--size", str(size))
+        # In lines so long that an error is one.
+        _building[model] = Making(*words, COLUMNS="10000")
+
+
+def none_yet(model: str) -> None:
+    """What stands where a model has no reference set: what that is, and how to build one."""
+    show.empty(
+        "This model has no reference set yet",
+        "Re-routing listens to labelled samples that the model answers correctly. Have it answer "
+        "some here, or from a terminal, where there are more options:",
+        how_to_build(model),
+    )
+    # Looked after by itself, so that nobody has to reload the page.
+    at_work = model in _building and _building[model].running
+    st.fragment(_builder, run_every=1.0 if at_work else None)(model)
+
+
+def _builder(model: str) -> None:
+    making = _building.get(model)
+    if making and making.running:
+        st.progress(making.done, f"The model answers samples: {making.done:.0%}")
+        return
+    if engine.references(model):
+        st.rerun()
+    if making:
+        st.error("The reference set could not be built.", icon=":material/error:")
+        st.text(making.error)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        size = st.number_input("Samples", 10, None, 1000, step=100, key="build-size", width=160)
+        if st.button("Build the reference set", key="build", icon=":material/play_arrow:"):
+            build(model, int(size))
+            st.rerun()
+    try:
+        if told := engine.estimate(model):
+            least = span(int(size) * told.seconds(2))
+            st.caption(f"At least {least}: {told.report}.")
+    except (OSError, ValueError, RuntimeError) as error:
+        show.failure(error, "What this would take cannot be told.")
 
 
 def chart(path: Path) -> pd.DataFrame | None:

@@ -96,6 +96,11 @@ def kept(
     ----------
     default : chosen where nothing was yet; the first option where there is no such.
     """
+    if not options:
+        # Another widget: the browser would go on to show of this one that it is empty.
+        st.session_state[name] = None
+        st.selectbox(label, [], key=f"no-{name}", disabled=True, **arguments)
+        return None
     noted = f"kept-{name}"
     asked: str = st.query_params.get(name, st.session_state.get(noted, default))
     if asked not in options:

@@ -127,7 +127,7 @@ def test_a_map_that_is_not_there_yet_is_made_once_meanwhile(page, copy, monkeypa
     class Making:
         running, done = True, 0.4
 
-        def __init__(self, *asked):
+        def __init__(self, *asked, **environment):
             made.append(asked)
 
     monkeypatch.setattr(references, "Making", Making)
@@ -142,7 +142,7 @@ def test_a_map_that_could_not_be_made_says_why_and_can_be_tried_again(page, copy
     class Making:
         running, error = False, "MemoryError"
 
-        def __init__(self, *asked):
+        def __init__(self, *asked, **environment):
             pass
 
     monkeypatch.setattr(references, "Making", Making)
@@ -155,7 +155,7 @@ def test_a_map_that_could_not_be_made_says_why_and_can_be_tried_again(page, copy
 
 def test_a_map_is_made_in_a_process_of_its_own(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "set")
-    making = references.Making(tmp_path / "set", "routings", "pca")
+    making = references.making(tmp_path / "set", tmp_path, "routings", "pca")
     making._listener.join(60)
     assert not making.running
     assert making.done == 1
@@ -167,7 +167,7 @@ def test_a_map_is_made_in_a_process_of_its_own(folder, tmp_path):
 
 
 def test_a_process_that_fails_leaves_its_last_words(tmp_path):
-    making = references.Making(tmp_path, "routings", "pca")
+    making = references.making(tmp_path, tmp_path, "routings", "pca")
     making._listener.join(60)
     assert "there is no reference set" in making.error
 
