@@ -84,7 +84,10 @@ def test_overview_tells_of_runs_that_it_cannot_read(empty_app, tmp_path):
     assert any("the manifest of broken is damaged" in block.value for block in test.text)
 
 
-def test_a_missing_checkpoint_is_told_with_what_to_do(empty_app):
+def test_a_missing_checkpoint_is_told_with_what_to_do(empty_app, tmp_path):
+    manifest = tmp_path / "references" / "some" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"model": "mini"}))
     test = empty_app("inspect")
     assert "python -m r2t2 train" in " ".join(block.value for block in test.text)
 
