@@ -347,7 +347,8 @@ def _confirm(request: Request) -> None:
         disabled=not new or bool(forecast and not forecast.estimate.fits),
     ):
         _try(partial(jobs.start, request, jobs_folder()), f"failed-{request.id}")
-    if error := st.session_state.pop(f"failed-{request.id}", None):
+    # Kept until the next attempt: the job that is in the way draws the page anew as it goes on.
+    if new and (error := st.session_state.get(f"failed-{request.id}")):
         show.failure(error, "These runs were not started.")
     if not new:
         st.caption("All of these runs are in the cache.")
