@@ -47,6 +47,11 @@ class Estimate:
         """
         return (self.encode + passes * self.forward) / self.speed
 
+    @property
+    def at_once(self) -> int:
+        """Samples to encode at once, so that main memory holds them, a copy, and other work."""
+        return max(1, min(256, free_memory("cpu") // (4 * self.encoding)))
+
     def spills(self, encodings: int) -> str:
         """In a sentence, that encodings are too many for main memory; empty where they are not."""
         kept, free = encodings * self.encoding, free_memory("cpu")

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from r2t2 import memory
+from r2t2 import estimate, memory
 from r2t2.contract import Batch
 from r2t2.engine import Memory
+from r2t2.estimate import Estimate
 from r2t2.memory import room
 from r2t2.rerouting.settings import Setting
 from tests.runs import toy
@@ -83,3 +84,13 @@ def test_no_more_is_encoded_at_once_than_a_model_asks_for(monkeypatch):
     monkeypatch.setattr(toy.Toy, "at_once", 7)
     Memory(engine.model, engine.reference, engine.dataset)(torch.arange(20))
     assert sizes == [7, 7, 6]
+
+
+def test_large_encodings_are_made_in_small_batches(monkeypatch):
+    told = Estimate(1, 1, 1, 1000, 1.0, 1.0, 1, 1.0)
+    for free, most in ((100, 1), (40_000, 10), (1 << 40, 256)):
+        monkeypatch.setattr(estimate, "free_memory", lambda device, free=free: free)
+        assert told.at_once == most
+    monkeypatch.setattr(estimate, "free_memory", lambda device: 10_000)
+    assert told.spills(5) == ""
+    assert "6 encoded samples" in told.spills(6)

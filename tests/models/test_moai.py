@@ -16,6 +16,7 @@ from sentencepiece import SentencePieceProcessor
 
 from docs import moai as script
 from r2t2 import models, reference
+from r2t2.conformance import check
 from r2t2.contract import Batch
 from r2t2.engine import Engine
 from r2t2.models import load_model
@@ -681,6 +682,18 @@ def test_the_notice_says_what_looks_at_pictures(small):
     assert told.endswith("Asked to look at pictures: segmentation, detection.")
     assert models.notice("moai").startswith("BK-Lee/MoAI-7B")
     assert "cannot be loaded: 'speed' is no option" in models.notice("moai?speed=high")
+
+
+def test_sites_and_size_are_told_without_loading(small, monkeypatch):
+    monkeypatch.setattr("r2t2.models.moai.model.MoAI.__init__", None)
+    assert models.sites(small.name) == small.sites
+    told = models.estimate(small.name, "cpu")
+    assert told.parameters == small.estimate.parameters
+    assert told.forward == small.estimate.forward
+
+
+def test_it_keeps_every_promise_of_the_contract(small):
+    assert {one.promise: one.why for one in check(small, SAMPLES) if not one.kept} == {}
 
 
 def test_what_was_found_reaches_the_answer(small, monkeypatch):

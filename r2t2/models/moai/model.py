@@ -53,6 +53,7 @@ class MoAI(Speaker):
             self.network = Network(config)
         self.estimate = estimate(config, self.network, self.options, device)
         self.estimate.check()
+        self.at_once = self.estimate.at_once
         files = folder(path, (*SMALL_FILES, *WEIGHT_FILES))
         self.prompts = Prompts(files, config, self.options)
         self._dtype = dtype(config, self.options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -180,7 +180,7 @@ class Network(nn.Module):
             last=last,
         )
 
-    def _mix(self, encoded: dict[str, Tensor], r: Tensor | None, more: int) -> Mix:
+    def _mix(self, encoded: Mapping[str, Tensor], r: Tensor | None, more: int) -> Mix:
         ids = encoded["prompts"]
         image = ids == self.image
         moved = None if r is None else shift(precise(r), encoded["r0"], 3).unflatten(1, (-1, 2))

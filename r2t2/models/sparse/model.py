@@ -75,7 +75,7 @@ class Sparse(Speaker):
         # A pass holds an encoding, its copy, and the copy that has grown by the steered tokens.
         room = free_memory(device) // (4 * self.estimate.encoding)
         self._batches = Batches(min(MOST_AT_ONCE, room))
-        self.at_once = max(1, min(self.at_once, free_memory("cpu") // (4 * self.estimate.encoding)))
+        self.at_once = self.estimate.at_once
 
     @torch.no_grad()
     def encode(self, samples: Sequence[Sample]) -> Batch:
