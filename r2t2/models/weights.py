@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
@@ -78,6 +81,36 @@ def tensors(where: Path) -> Iterator[tuple[str, Tensor]]:
             raise ValueError(
                 f"{file.name} in {where} is damaged or no checkpoint ({error}): download it again"
             ) from error
+
+
+def names(where: Path) -> list[str]:
+    """The names of all tensors of a checkpoint; none is read from safetensors."""
+    found: list[str] = []
+    for file in _files(where):
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt") as opened:
+                found += opened.keys()
+        else:
+            found += torch.load(file, "cpu", weights_only=True, mmap=True)
+    return found
+
+
+@contextmanager
+def hollow() -> Iterator[None]:
+    """Modules made within it have weights without memory (on the meta device), ready for `load`.
+
+    What no checkpoint holds, such as tables of positions, is made as usual.
+    """
+    thread = threading.get_ident()
+
+    def emptied(module: nn.Module, name: str, weight: nn.Parameter) -> nn.Parameter | None:
+        return nn.Parameter(weight.to("meta")) if threading.get_ident() == thread else None
+
+    hook = register_module_parameter_registration_hook(emptied)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def load(

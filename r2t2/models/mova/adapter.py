@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
-from r2t2.models.mova.rope import Rope
+from r2t2.models.mova.layers import ChannelNorm, Rope, SwiGLU
 
 OFF = -1e6  # is added to the gate logits of experts that the coarse routing left out
 SQUEEZE = 4  # channels of a residual block over those of its squeeze-and-excitation
@@ -244,20 +244,6 @@ class Attention(nn.Module):
         return self.proj(self.inner_attn_ln(seen.transpose(1, 2).flatten(2)))
 
 
-class SwiGLU(nn.Module):
-    """A gated feed-forward layer with a norm inside; Co-DETR's ViT has it as well."""
-
-    def __init__(self, width: int, inner: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.w1 = nn.Linear(width, inner)
-        self.w2 = nn.Linear(width, inner)
-        self.ffn_ln = nn.LayerNorm(inner, eps)
-        self.w3 = nn.Linear(inner, width)
-
-    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        return self.w3(self.ffn_ln(F.silu(self.w1(x)) * self.w2(x)))
-
-
 class Stage(nn.Module):
     """timm's RegStage of one block, whose names it bears; timm itself needs torchvision."""
 
@@ -306,10 +292,3 @@ class Excitation(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
         return x * self.fc2(F.silu(self.fc1(x.mean((2, 3), keepdim=True)))).sigmoid()
-
-
-class ChannelNorm(nn.LayerNorm):
-    """A layer norm over the channels of pictures."""
-
-    def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)

@@ -1,8 +1,9 @@
-"""Rotary positions in two dimensions, as EVA-02 has them: of MoV-Adapter and of Co-DETR's ViT."""
+"""Layers that MoV-Adapter, SAM and Co-DETR's ViT have in common."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -10,8 +11,9 @@ BASE = 10000
 
 
 class Rope(nn.Module):
-    """Turns the first half of each head's dimensions with the row, the other with the column.
+    """Rotary positions in two dimensions, as EVA-02 (arXiv 2303.11331) has them.
 
+    The first half of each head's dimensions turns with the row, the other with the column.
     Neighbouring dimensions are turned together, each pair by its own frequency.
 
     Parameters
@@ -41,3 +43,24 @@ class Rope(nn.Module):
         even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
         turned = torch.stack([-odd, even], -1).flatten(-2)
         return (x * self.freqs_cos + turned * self.freqs_sin).to(x.dtype)
+
+
+class SwiGLU(nn.Module):
+    """A gated feed-forward layer with a norm inside."""
+
+    def __init__(self, width: int, inner: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(width, inner)
+        self.w2 = nn.Linear(width, inner)
+        self.ffn_ln = nn.LayerNorm(inner, eps)
+        self.w3 = nn.Linear(inner, width)
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        return self.w3(self.ffn_ln(F.silu(self.w1(x)) * self.w2(x)))
+
+
+class ChannelNorm(nn.LayerNorm):
+    """A layer norm over the channels of pictures."""
+
+    def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
