@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,15 +85,20 @@ def tensors(where: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def names(where: Path) -> list[str]:
-    """The names of all tensors of a checkpoint; none is read from safetensors."""
-    found: list[str] = []
+    """The names of all tensors of a checkpoint, those that its index tells of included.
+
+    So of a checkpoint in several files they are known before the files are here.
+    """
+    found: set[str] = set()
+    for index in where.glob("*.index.json"):
+        found |= set(json.loads(index.read_text())["weight_map"])
     for file in _files(where):
         if file.suffix == ".safetensors":
             with safe_open(file, "pt") as opened:
-                found += opened.keys()
+                found |= set(opened.keys())
         else:
-            found += torch.load(file, "cpu", weights_only=True, mmap=True)
-    return found
+            found |= set(torch.load(file, "cpu", weights_only=True, mmap=True))
+    return sorted(found)
 
 
 @contextmanager

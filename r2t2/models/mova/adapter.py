@@ -89,7 +89,8 @@ class Adapter(nn.Module):
         self.shape = shape
         width, side = shape.mm_hidden_size, shape.image_feat_size
         self.pos_embed = nn.Parameter(torch.zeros(1, side**2, width))
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.num_projector_layers))
+        self.mixers = [Block(shape) for _ in range(shape.num_projector_layers)]
+        self.blocks = nn.ModuleList(self.mixers)
         self.mlp = nn.Sequential(
             nn.Linear(width, shape.hidden_size),
             nn.GELU(),
@@ -126,7 +127,7 @@ class Adapter(nn.Module):
         seen = [None if expert is None else aligned(expert, side) for expert in experts]
         x = base + self.pos_embed
         logits, weights, blocks = [], [], []
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self.mixers):
             moved = None if shift is None else shift[:, number]
             x, own, given = block(x, seen, text, coarse, moved)
             logits.append(own)

@@ -54,6 +54,7 @@ class Tower(nn.Module):
     split : of these the tensor in the checkpoint is cut into as many equal parts.
     unused : a pattern of names in the checkpoint that the network can do without.
     network : whose weights the checkpoint holds.
+    side : tokens in a row and in a column of what comes out.
     look : what it is given to see.
     """
 
@@ -65,6 +66,7 @@ class Tower(nn.Module):
     split: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     unused: ClassVar[str] = r"(^|\.)position_ids$"
     network: nn.Module
+    side: int
     look: Callable[[Sequence[Image.Image]], Tensor]
 
     def __init__(self, settings: Settings, common: Settings) -> None:
@@ -72,6 +74,11 @@ class Tower(nn.Module):
 
     def forward(self, seen: Tensor) -> Float[Tensor, "images tokens channels"]:
         raise NotImplementedError
+
+    @property
+    def tokens(self) -> int:
+        """Of a picture."""
+        return self.side**2
 
     def places(self, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Where a tensor of the checkpoint belongs in `network`, and in what parts."""
@@ -105,8 +112,8 @@ class Clip(Tower):
 
     def __init__(self, settings: Settings, common: Settings) -> None:
         super().__init__(settings, common)
-        self.layer = common["layer"]
-        size = PATCH * common["side"]
+        self.layer, self.side = common["layer"], common["side"]
+        size = PATCH * self.side
         self.network = CLIPVisionModel(CLIPVisionConfig(**{"image_size": size, **settings}))
         self.look = View(size, CLIP_MEAN, CLIP_STD, common["pad"])
 
@@ -138,12 +145,13 @@ class Dino(Tower):
 
     def __init__(self, settings: Settings, common: Settings) -> None:
         super().__init__(settings, common)
-        self.layer, self.most = common["layer"], settings["image_size"]
+        self.layer = common["layer"]
+        self.side = min(settings["image_size"] // PATCH, common["side"])
         self.network = Dinov2Model(Dinov2Config(**settings))
         self.look = View(PATCH * common["side"], IMAGENET_MEAN, IMAGENET_STD, common["pad"])
 
     def forward(self, seen: Tensor) -> Float[Tensor, "images tokens channels"]:
-        shown = resized(seen, min(self.most, seen.shape[-1]))
+        shown = resized(seen, PATCH * self.side)
         made = self.network(pixel_values=shown, output_hidden_states=True)
         return made.hidden_states[self.layer][:, 1:]
 
@@ -156,7 +164,7 @@ class Vary(Tower):
     def __init__(self, settings: Settings, common: Settings) -> None:
         super().__init__(settings, common)
         shape = _shape(SamShape, settings)
-        self.network = Sam(shape)
+        self.network, self.side = Sam(shape), (shape.side + 1) // 2
         self.look = View(shape.image_size, common["mean"], common["std"], common["pad"])
 
     def forward(self, seen: Tensor) -> Float[Tensor, "images tokens channels"]:
@@ -171,7 +179,8 @@ class Detector(Tower):
 
     def __init__(self, settings: Settings, common: Settings) -> None:
         super().__init__(settings, common)
-        self.network = CoDetr(_shape(CoDetrShape, settings))
+        shape = _shape(CoDetrShape, settings)
+        self.network, self.side = CoDetr(shape), shape.out
         self.look = View(common["high"], common["mean"], common["std"], common["pad"])
 
     def forward(self, seen: Tensor) -> Float[Tensor, "images tokens channels"]:
@@ -193,7 +202,8 @@ class Pix2Struct(Tower):
     def __init__(self, settings: Settings, common: Settings) -> None:
         super().__init__(settings, common)
         self.network = Pix2StructVisionModel(Pix2StructVisionConfig(**settings))
-        self.look = Patches(common["patches"], common["pad"])
+        self.side = common["patches"]
+        self.look = Patches(self.side, common["pad"])
 
     def forward(self, seen: Tensor) -> Float[Tensor, "images tokens channels"]:
         return self.network(flattened_patches=seen).last_hidden_state
@@ -244,6 +254,7 @@ class Biomed(Tower):
     def __init__(self, settings: Settings, common: Settings) -> None:
         super().__init__(settings, common)
         self.size = settings["image_size"]
+        self.side = self.size // settings["patch_size"]
         self.network = ViTModel(ViTConfig(**settings), add_pooling_layer=False)
         self.look = View(PATCH * common["side"], CLIP_MEAN, CLIP_STD, common["pad"])
 
@@ -261,6 +272,7 @@ class SegmentAnything(Tower):
         "num_attention_heads": 16,
         "global_attn_indexes": [7, 15, 23, 31],
         "image_size": 1024,
+        "patch_size": 16,
     }
     renamed: ClassVar = {
         r"^patch_embed\.proj": "patch_embed.projection",
@@ -275,6 +287,7 @@ class SegmentAnything(Tower):
     def __init__(self, settings: Settings, common: Settings) -> None:
         super().__init__(settings, common)
         self.network = SamVisionEncoder(SamVisionConfig(**settings))
+        self.side = settings["image_size"] // settings["patch_size"]
         self.look = View(settings["image_size"], common["mean"], common["std"], common["pad"])
 
     def forward(self, seen: Tensor) -> Float[Tensor, "images tokens channels"]:
