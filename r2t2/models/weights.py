@@ -149,7 +149,9 @@ def load(
             continue
         del wanted[name]
         kind = dtype if tensor.is_floating_point() else tensor.dtype
-        network.load_state_dict({name: tensor.to(device, kind)}, strict=False, assign=True)
+        owner, _, own = name.rpartition(".")  # told to the whole network, each would pass all of it
+        part = {own: tensor.to(device, kind)}
+        network.get_submodule(owner).load_state_dict(part, strict=False, assign=True)
     missing = [f"{name} {list(shape)}" for name, shape in wanted.items()]
     problems = [
         f"{what}: {', '.join(names[:_NAMED])}"

@@ -127,7 +127,7 @@ def checkpoint(seed=0, config=CONFIG):
         elif "layer_scale" in name:
             nn.init.ones_(weight)
     for block in network.adapter.mixers:
-        nn.init.normal_(block.gate[-1].weight, 0, 1.0)
+        nn.init.normal_(block.gate[-1].weight, 0, 0.3)
         for attention in block.cross_attn:
             nn.init.normal_(attention.proj.weight, 0, 0.5)
     # So that its replies to the routing prompt name experts.
@@ -172,7 +172,7 @@ def samples(count=8):
     made = []
     for i in range(count):
         choices = () if i % 3 == 2 else ("a cat", "a dog", "none of both")
-        label = "yes" if not choices else choices[i % 2]
+        label = "yes" if not choices else choices[i // 2 % 3]
         question = "what is it" + " that one sees here" * (i % 4)
         made.append(Sample(str(i), question, lambda i=i: picture(i), label=label, choices=choices))
     return made

@@ -43,7 +43,8 @@ class Network(nn.Module):
         own = {name: size for name, size in config.items() if name != "head_dim"}
         own |= {"text_feat": text.hidden_size, **config.get("adapter", {})}
         shape = Shape.read(own)
-        self.language: Any = LlamaForCausalLM(LlamaConfig.from_dict(dict(config)))
+        llama = {name: value for name, value in config.items() if name != "model_type"}
+        self.language: Any = LlamaForCausalLM(LlamaConfig.from_dict(llama))
         self.adapter = Adapter(shape, text)
         self.towers = towers(config, here)
         self.routing = int(config.get("num_routing_tokens", TOKENS))

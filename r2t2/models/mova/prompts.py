@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaConfig
 
 from r2t2.models.mova.options import Options
 from r2t2.models.mova.routing import task
@@ -166,7 +166,8 @@ def _padded(rows: Sequence[Sequence[int]], width: int) -> Int[Tensor, "rows widt
 
 def _tokenizer(folder: Path) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # "mova_llama", the type in the model's own configuration, is none that transformers knows.
+        return AutoTokenizer.from_pretrained(folder, config=LlamaConfig(), trust_remote_code=False)
     except (ImportError, OSError, ValueError) as error:
         raise OSError(
             f"the tokenizer could not be loaded from {folder}: {' '.join(str(error).split())}"
