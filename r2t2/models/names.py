@@ -43,16 +43,21 @@ def parse(name: str, kind: type[Options], usual: str = "") -> tuple[str, Options
 
 def is_here(name: str, usual: str = "") -> bool:
     """Whether a model lies on this machine: in the folder named, or fetched from the hub before."""
-    path = name.partition("?")[0].partition(":")[2] or usual
+    return here(name.partition("?")[0].partition(":")[2] or usual) is not None
+
+
+def here(path: str) -> Path | None:
+    """The folder of a model that lies on this machine: named, or fetched from the hub before."""
     if (Path(path) / "config.json").is_file():
-        return True
+        return Path(path)
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return isinstance(try_to_load_from_cache(path, "config.json"), str)
+        found = try_to_load_from_cache(path, "config.json")
     except HFValidationError:  # no name that the hub could have
-        return False
+        return None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _value(key: str, text: str, default: Any, kind: type) -> Any:

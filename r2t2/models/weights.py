@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from r2t2.models.headers import held
 
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
@@ -84,21 +85,22 @@ def tensors(where: Path) -> Iterator[tuple[str, Tensor]]:
             ) from error
 
 
-def names(where: Path) -> list[str]:
+def names(where: Path) -> set[str]:
     """The names of all tensors of a checkpoint, those that its index tells of included.
 
-    So of a checkpoint in several files they are known before the files are here.
+    Raises
+    ------
+    ValueError : a file is damaged.
     """
-    found: set[str] = set()
-    for index in where.glob("*.index.json"):
-        found |= set(json.loads(index.read_text())["weight_map"])
-    for file in _files(where):
-        if file.suffix == ".safetensors":
-            with safe_open(file, "pt") as opened:
-                found |= set(opened.keys())
-        else:
+    found = held(where)
+    for file in () if found else _files(where):
+        try:
             found |= set(torch.load(file, "cpu", weights_only=True, mmap=True))
-    return sorted(found)
+        except Exception as error:
+            raise ValueError(
+                f"{file.name} in {where} is damaged or no checkpoint ({error}): download it again"
+            ) from error
+    return found
 
 
 @contextmanager

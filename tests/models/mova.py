@@ -144,6 +144,9 @@ def checkpoint(seed=0, config=CONFIG):
     # What old checkpoints hold beside weights.
     weights["model.vision_tower.vision_tower_6.head.proj.weight"] = torch.ones(4, 24)
     weights["model.vision_tower.vision_tower_3.rope_win.freqs_cos"] = torch.ones(16, 16)
+    positions = "embeddings.position_ids"
+    weights[f"model.vision_tower.vision_tower_0.vision_model.{positions}"] = torch.arange(65)[None]
+    weights[f"model.mm_projector.text_encoder.bert.{positions}"] = torch.arange(512)[None]
     weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
     return {name: t.detach().clone().contiguous() for name, t in weights.items()}
 

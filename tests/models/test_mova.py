@@ -331,6 +331,7 @@ def test_an_expert_without_weights_is_left_out_and_named(tmp_path):
     mova.save(tmp_path, weights=held)
     model = load_model(f"mova:{tmp_path}?{OPTIONS}", "cpu")
     assert "no weights of Pix2Struct:" in model.notice
+    assert notice(model.name) == model.notice
     assert model.network.present.tolist() == [1, 1, 1, 0, 1, 1, 1]
     model.prompts.read = lambda tokens: "D, E"
     encoded = model.encode(SAMPLES[:2])
@@ -347,11 +348,10 @@ def test_an_expert_that_lacks_a_tensor_is_refused(tmp_path):
         load_model(f"mova:{tmp_path}", "cpu")
 
 
-def test_a_tensor_that_has_no_place_is_refused(tmp_path):
-    mova.save(tmp_path, weights={**mova.checkpoint(), "model.image_newline": torch.ones(32)})
-    with pytest.raises(
-        ValueError, match=r"left over or of another shape: language.model.image_new"
-    ):
+@pytest.mark.parametrize("name", ["image_newline", "vision_tower.vision_tower_8.x"])
+def test_a_tensor_that_has_no_place_is_refused(tmp_path, name):
+    mova.save(tmp_path, weights={**mova.checkpoint(), f"model.{name}": torch.ones(32)})
+    with pytest.raises(ValueError, match=rf"left over or of another shape: language.model.{name}"):
         load_model(f"mova:{tmp_path}", "cpu")
 
 

@@ -7,7 +7,7 @@ are those that transformers 4, timm and SAM's own code gave them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTModel
 
 from r2t2.models.mova.codetr import CoDetr, CoDetrShape
+from r2t2.models.mova.notice import numbers
 from r2t2.models.mova.sam import Sam, SamShape
 from r2t2.models.mova.views import (
     CLIP_MEAN,
@@ -37,7 +38,6 @@ from r2t2.models.mova.views import (
     resized,
 )
 
-PLACE = re.compile(r"model\.vision_tower\.vision_tower_(\d+)\.(.+)")
 PATCH = 14  # of CLIP and DINOv2, in pixels
 Settings = dict[str, Any]
 
@@ -47,8 +47,7 @@ class Tower(nn.Module):
 
     Attributes
     ----------
-    key, title : in the configuration, and as it is shown.
-    number : in the checkpoint.
+    key, number : in the configuration, and in the checkpoint.
     published : the sizes that it was published with.
     renamed : patterns in the checkpoint's names, and what stands there in the network's.
     split : of these the tensor in the checkpoint is cut into as many equal parts.
@@ -59,12 +58,11 @@ class Tower(nn.Module):
     """
 
     key: ClassVar[str]
-    title: ClassVar[str]
     number: ClassVar[int]
     published: ClassVar[Settings] = {}
     renamed: ClassVar[Mapping[str, str]] = {}
     split: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    unused: ClassVar[str] = r"(^|\.)position_ids$"
+    unused: ClassVar[str] = "^$"
     network: nn.Module
     side: int
     look: Callable[[Sequence[Image.Image]], Tensor]
@@ -100,7 +98,7 @@ class Tower(nn.Module):
 class Clip(Tower):
     """CLIP ViT-L/14 at 672 pixels, whose tokens are the base."""
 
-    key, title, number = "clip", "CLIP", 0
+    key, number = "clip", 0
     published: ClassVar[Settings] = {
         "hidden_size": 1024,
         "intermediate_size": 4096,
@@ -125,7 +123,7 @@ class Clip(Tower):
 class Dino(Tower):
     """DINOv2 giant; pictures are brought to at most the size that it was trained at."""
 
-    key, title, number = "dinov2", "DINOv2", 1
+    key, number = "dinov2", 1
     published: ClassVar[Settings] = {
         "hidden_size": 1536,
         "num_hidden_layers": 40,
@@ -159,7 +157,7 @@ class Dino(Tower):
 class Vary(Tower):
     """Vary's SAM-base, for documents and charts."""
 
-    key, title, number = "vary", "Vary", 2
+    key, number = "vary", 2
 
     def __init__(self, settings: Settings, common: Settings) -> None:
         super().__init__(settings, common)
@@ -174,7 +172,7 @@ class Vary(Tower):
 class Detector(Tower):
     """Co-DETR's ViT-L."""
 
-    key, title, number = "codetr", "Co-DETR", 3
+    key, number = "codetr", 3
     unused = "rope"  # angles, which are computed
 
     def __init__(self, settings: Settings, common: Settings) -> None:
@@ -190,7 +188,7 @@ class Detector(Tower):
 class Pix2Struct(Tower):
     """Pix2Struct large, the encoder."""
 
-    key, title, number = "pix2struct", "Pix2Struct", 4
+    key, number = "pix2struct", 4
     published: ClassVar[Settings] = {
         "hidden_size": 1536,
         "d_ff": 3968,
@@ -212,7 +210,7 @@ class Pix2Struct(Tower):
 class Deplot(Pix2Struct):
     """Deplot, the encoder: a Pix2Struct base for charts."""
 
-    key, title, number = "deplot", "Deplot", 5
+    key, number = "deplot", 5
     published: ClassVar[Settings] = {
         "hidden_size": 768,
         "d_ff": 2048,
@@ -225,7 +223,7 @@ class Deplot(Pix2Struct):
 class Biomed(Tower):
     """BiomedCLIP's ViT-B/16, which timm calls `vit_base_patch16_224`."""
 
-    key, title, number = "biomedclip", "BiomedCLIP", 6
+    key, number = "biomedclip", 6
     published: ClassVar[Settings] = {
         "hidden_size": 768,
         "intermediate_size": 3072,
@@ -265,7 +263,7 @@ class Biomed(Tower):
 class SegmentAnything(Tower):
     """SAM huge, the image encoder."""
 
-    key, title, number = "sam", "SAM", 7
+    key, number = "sam", 7
     published: ClassVar[Settings] = {
         "hidden_size": 1280,
         "num_hidden_layers": 32,
@@ -294,7 +292,7 @@ class SegmentAnything(Tower):
         return self.network(pixel_values=seen).last_hidden_state.flatten(2).transpose(1, 2)
 
 
-# In the order of the adapter's experts, which is that of the letters A to G in the routing prompt.
+# In the order of the adapter's experts.
 EXPERTS: tuple[type[Tower], ...] = (
     Dino,
     Vary,
@@ -306,7 +304,7 @@ EXPERTS: tuple[type[Tower], ...] = (
 )
 
 
-def towers(config: Mapping[str, Any], here: Sequence[str]) -> nn.ModuleDict:
+def towers(config: Mapping[str, Any], here: Iterable[str]) -> nn.ModuleDict:
     """CLIP and the experts whose weights are among a checkpoint's tensors, by their keys.
 
     Parameters
@@ -315,7 +313,7 @@ def towers(config: Mapping[str, Any], here: Sequence[str]) -> nn.ModuleDict:
         ones, by an expert's key, and under "common" what several share.
     here : names of the checkpoint's tensors.
     """
-    numbers = {int(match[1]) for name in here if (match := PLACE.match(name))}
+    found = numbers(here)
     given = config.get("vision_experts", {})
     common = {
         "side": config.get("image_feat_size", 48),
@@ -332,7 +330,7 @@ def towers(config: Mapping[str, Any], here: Sequence[str]) -> nn.ModuleDict:
         {
             kind.key: kind({**kind.published, **given.get(kind.key, {})}, common)
             for kind in kinds
-            if kind.number in numbers or kind is Clip
+            if kind.number in found or kind is Clip
         }
     )
 

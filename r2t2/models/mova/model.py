@@ -12,12 +12,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from r2t2.contract import Batch
+from r2t2.estimate import free_memory
 from r2t2.models import choices
 from r2t2.models.batching import Batches
 from r2t2.models.mova.estimate import dtype, estimate
 from r2t2.models.mova.experts import EXPERTS
 from r2t2.models.mova.network import Network
-from r2t2.models.mova.notice import USUAL, about
+from r2t2.models.mova.notice import TITLES, USUAL, about, missing
 from r2t2.models.mova.options import Options
 from r2t2.models.mova.prompts import Prompts
 from r2t2.models.mova.routing import chosen
@@ -78,14 +79,11 @@ class MoVA(Speaker):
         if not whole:
             quantise(self.network.language.model, self.options.quantise, self.device)
         self.network.to(self.device)
-        titles = tuple(expert.title for expert in EXPERTS)
-        self.sites = tuple(
-            Site(f"block {i + 1}", titles) for i in range(len(self.network.adapter.blocks))
-        )
+        blocks = range(1, len(self.network.adapter.blocks) + 1)
+        self.sites = tuple(Site(f"block {number}", TITLES) for number in blocks)
         self.fingerprint = fingerprint(files, f"{ARITHMETIC} {self.options}")
-        missing = [expert.title for expert in EXPERTS if expert.key not in self.network.towers]
-        self.notice = about(path, missing)
-        self._batches = Batches(min(MOST_AT_ONCE, self.estimate.free // self._taken))
+        self.notice = about(path, missing(here))
+        self._batches = Batches(min(MOST_AT_ONCE, free_memory(device) // self._taken))
 
     @torch.no_grad()
     def encode(self, samples: Sequence[Sample]) -> Batch:

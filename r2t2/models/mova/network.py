@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM
 from r2t2.contract import Batch
 from r2t2.models.logits import shift
 from r2t2.models.mova.adapter import Adapter, Mixed, Shape
-from r2t2.models.mova.experts import EXPERTS, PLACE, Tower, towers
+from r2t2.models.mova.experts import EXPERTS, Tower, towers
+from r2t2.models.mova.notice import PLACE
 from r2t2.models.mova.prompts import IMAGE, PAD
 from r2t2.models.mova.routing import ANSWER, TOKENS, fewer
 from r2t2.models.speaker import greedy, mean_nll
@@ -36,7 +37,7 @@ class Network(nn.Module):
     here : names of the checkpoint's tensors.
     """
 
-    def __init__(self, config: Mapping[str, Any], here: list[str]) -> None:
+    def __init__(self, config: Mapping[str, Any], here: Iterable[str]) -> None:
         super().__init__()
         text = BertConfig(**{**_LARGE, "intermediate_size": 4096, **config.get("text_encoder", {})})
         # Heads in the configuration are the language model's; the adapter's are always of 64.
@@ -63,13 +64,16 @@ class Network(nn.Module):
         """A checkpoint's tensors under their names here."""
         by_number = {tower.number: (key, tower) for key, tower in self.experts.items()}
         for name, tensor in named:
-            if found := PLACE.fullmatch(name):
+            if name.endswith(_BUFFERS):
+                continue
+            found = PLACE.fullmatch(name)
+            if found and int(found[1]) in by_number:
                 key, tower = by_number[int(found[1])]
                 for new, part in tower.places(found[2], tensor):
                     yield f"towers.{key}.network.{new}", part
             elif name.startswith(_ADAPTER):
                 yield f"adapter.{name.removeprefix(_ADAPTER)}", tensor
-            elif not name.endswith(_BUFFERS):
+            else:
                 yield f"language.{name}", tensor
 
     def route(

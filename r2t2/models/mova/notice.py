@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 
-USUAL = "zongzhuofan/llama3-mova-8b"
+from r2t2.models import FAMILIES
+from r2t2.models.headers import held
+from r2t2.models.names import here
+
+USUAL = FAMILIES["mova"].usual
+# In the order of the adapter's experts, which is that of the letters A to G in the routing prompt;
+# in a checkpoint they are numbered from 1.
+TITLES = ("DINOv2", "Vary", "Co-DETR", "Pix2Struct", "Deplot", "BiomedCLIP", "SAM")
+PLACE = re.compile(r"model\.vision_tower\.vision_tower_(\d+)\.(.+)")
 
 
 def notice(name: str) -> str:
-    """Of a model that is not loaded: what its name says."""
-    return about(name.partition("?")[0].partition(":")[2] or USUAL)
+    """Of a model that is not loaded: what its name says, and its files where they are here."""
+    path = name.partition("?")[0].partition(":")[2] or USUAL
+    try:
+        names = held(where) if (where := here(path)) else set()
+    except ValueError as error:
+        return f"{name} cannot be loaded: {error}."
+    return about(path, missing(names) if names else ())
 
 
-def about(path: str, missing: Sequence[str] = ()) -> str:
+def about(path: str, gone: Iterable[str] = ()) -> str:
     """What holds of a model, and which vision experts it has to do without."""
     text = (
         f"{path}: r shifts the gates of three blocks that mix up to three vision experts, chosen "
-        "by the language model for each question; the others stay at 0. Where it chose none, r "
-        "has no effect."
+        "by the language model for each question; the others stay at 0. Where it chose one alone "
+        "or none, r has no effect."
     )
-    if not missing:
+    titles = ", ".join(gone)
+    if not titles:
         return text
     return (
-        f"{text} The checkpoint holds no weights of {', '.join(missing)}: nothing is routed to "
-        "them, so answers are others than those of the whole model."
+        f"{text} The checkpoint holds no weights of {titles}: nothing is routed there, so answers "
+        "are others than those of the whole model."
     )
+
+
+def numbers(names: Iterable[str]) -> set[int]:
+    """The vision towers of which a checkpoint with such tensors holds any."""
+    return {int(match[1]) for name in names if (match := PLACE.match(name))}
+
+
+def missing(names: Iterable[str]) -> list[str]:
+    """The experts of which a checkpoint with such tensors holds none."""
+    found = numbers(names)
+    return [title for number, title in enumerate(TITLES, 1) if number not in found]
