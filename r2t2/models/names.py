@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 Options = TypeVar("Options")
+Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
+Quantise = Literal["none", "8bit", "4bit"]
 
 
 def parse(name: str, kind: type[Options], usual: str = "") -> tuple[str, Options]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-Quantise = Literal["none", "8bit", "4bit"]
+from r2t2.models.names import Quantise
+
 # Bytes of a weight, its share of a block's scale included.
 BYTES = {"8bit": 1.0, "4bit": 0.53}
 
@@ -29,15 +31,18 @@ def package() -> Any:
         ) from error
 
 
-def maps(network: nn.Module) -> dict[str, nn.Linear]:
-    """The linear maps of a network by name."""
-    return {name: m for name, m in network.named_modules() if type(m) is nn.Linear}
+def maps(network: nn.Module, ending: str = "") -> dict[str, nn.Linear]:
+    """The linear maps of a network by name: those whose names end so."""
+    modules = network.named_modules()
+    return {name: m for name, m in modules if type(m) is nn.Linear and name.endswith(ending)}
 
 
-def quantise(network: nn.Module, how: Quantise, device: torch.device) -> None:
-    """Put smaller maps on the device in the place of a network's, which lie in main memory."""
+def quantise(
+    network: nn.Module, old_maps: Mapping[str, nn.Linear], how: Quantise, device: torch.device
+) -> None:
+    """Put smaller maps on the device in the place of some of a network's, in main memory so far."""
     made = package().nn
-    for name, old in maps(network).items():
+    for name, old in old_maps.items():
         sizes = old.in_features, old.out_features, old.bias is not None
         if how == "8bit":
             new = made.Linear8bitLt(*sizes, has_fp16_weights=False, threshold=6.0)

@@ -23,7 +23,7 @@ from r2t2.models.mova.options import Options
 from r2t2.models.mova.prompts import Prompts
 from r2t2.models.mova.routing import chosen
 from r2t2.models.names import parse
-from r2t2.models.quantise import package, quantise
+from r2t2.models.quantise import maps, package, quantise
 from r2t2.models.speaker import Speaker, choice_tokens
 from r2t2.models.weights import (
     SMALL_FILES,
@@ -77,7 +77,8 @@ class MoVA(Speaker):
         placed = self.network.place(tensors(files))
         load(self.network, placed, self._dtype, device if whole else "cpu")
         if not whole:
-            quantise(self.network.language.model, self.options.quantise, self.device)
+            layers = self.network.language.model
+            quantise(layers, maps(layers), self.options.quantise, self.device)
         self.network.to(self.device)
         blocks = range(1, len(self.network.adapter.blocks) + 1)
         self.sites = tuple(Site(f"block {number}", TITLES) for number in blocks)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from r2t2.models.quantise import Quantise
+from r2t2.models.names import Dtype, Quantise
 
-Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
 Talk = Literal["auto", "vicuna", "llama3"]
 
 
