@@ -41,6 +41,9 @@ class Family:
 FAMILIES = {
     "hf": Family("r2t2.models.sparse.model", "Sparse", about="r2t2.models.sparse.about"),
     "moai": Family("r2t2.models.moai.model", "MoAI", "BK-Lee/MoAI-7B", "r2t2.models.moai.about"),
+    "mova": Family(
+        "r2t2.models.mova.model", "MoVA", "zongzhuofan/llama3-mova-8b", "r2t2.models.mova.about"
+    ),
 }
 
 
@@ -54,7 +57,8 @@ def load_model(name: str = "mini", device: str = "auto") -> RoutedModel:
 
     "mini" is the embedded model that ships; "mini-1" the one trained from seed 1 by
     `python -m r2t2 train --seed 1`; "hf:NAME?OPTION=VALUE&..." a sparse mixture of transformers,
-    in a folder or on the hub (docs/sparse.md); "moai:NAME?..." MoAI-7B (docs/moai.md).
+    in a folder or on the hub (docs/sparse.md); "moai:NAME?..." MoAI-7B (docs/moai.md);
+    "mova:NAME?..." MoVA (docs/mova.md).
 
     Raises
     ------

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 Options = TypeVar("Options")
+Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
+Quantise = Literal["none", "8bit", "4bit"]
 
 
 def parse(name: str, kind: type[Options], usual: str = "") -> tuple[str, Options]:
@@ -61,11 +63,15 @@ def titles(names: Iterable[str]) -> dict[str, str]:
     return {name: short if several[short] == 1 else name for name, short in made.items()}
 
 
-def config_file(path: str) -> Path | None:
-    """The configuration of a model on this machine: in the folder named, or fetched from the hub
-    before; None where it is neither."""
+def is_here(name: str, usual: str = "") -> bool:
+    """Whether a model lies on this machine: in the folder named, or fetched from the hub before."""
+    return here(name.partition("?")[0].partition(":")[2] or usual) is not None
+
+
+def here(path: str) -> Path | None:
+    """The folder of a model that lies on this machine: named, or fetched from the hub before."""
     if (Path(path) / "config.json").is_file():
-        return Path(path) / "config.json"
+        return Path(path)
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -73,12 +79,7 @@ def config_file(path: str) -> Path | None:
         found = try_to_load_from_cache(path, "config.json")
     except HFValidationError:  # no name that the hub could have
         return None
-    return Path(found) if isinstance(found, str) else None
-
-
-def is_here(name: str, usual: str = "") -> bool:
-    """Whether a model lies on this machine."""
-    return config_file(name.partition("?")[0].partition(":")[2] or usual) is not None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _value(key: str, text: str, default: Any, kind: type) -> Any:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from r2t2.models.headers import held
 
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
@@ -80,6 +85,42 @@ def tensors(where: Path) -> Iterator[tuple[str, Tensor]]:
             ) from error
 
 
+def names(where: Path) -> set[str]:
+    """The names of all tensors of a checkpoint, those that its index tells of included.
+
+    Raises
+    ------
+    ValueError : a file is damaged.
+    """
+    found = held(where)
+    for file in () if found else _files(where):
+        try:
+            found |= set(torch.load(file, "cpu", weights_only=True, mmap=True))
+        except Exception as error:
+            raise ValueError(
+                f"{file.name} in {where} is damaged or no checkpoint ({error}): download it again"
+            ) from error
+    return found
+
+
+@contextmanager
+def weightless() -> Iterator[None]:
+    """Modules made within it have weights without memory (on the meta device), ready for `load`.
+
+    What no checkpoint holds, such as tables of positions, is made as usual.
+    """
+    thread = threading.get_ident()
+
+    def emptied(module: nn.Module, name: str, weight: nn.Parameter) -> nn.Parameter | None:
+        return nn.Parameter(weight.to("meta")) if threading.get_ident() == thread else None
+
+    hook = register_module_parameter_registration_hook(emptied)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def load(
     network: nn.Module,
     named: Iterator[tuple[str, Tensor]],
@@ -110,7 +151,9 @@ def load(
             continue
         del wanted[name]
         kind = dtype if tensor.is_floating_point() else tensor.dtype
-        network.load_state_dict({name: tensor.to(device, kind)}, strict=False, assign=True)
+        owner, _, own = name.rpartition(".")  # told to the whole network, each would pass all of it
+        part = {own: tensor.to(device, kind)}
+        network.get_submodule(owner).load_state_dict(part, strict=False, assign=True)
     missing = [f"{name} {list(shape)}" for name, shape in wanted.items()]
     problems = [
         f"{what}: {', '.join(names[:_NAMED])}"

@@ -19,8 +19,7 @@ from r2t2 import models, reference
 from r2t2.conformance import check
 from r2t2.contract import Batch
 from r2t2.engine import Engine
-from r2t2.models import load_model
-from r2t2.models.moai import quantise
+from r2t2.models import choices, load_model, quantise
 from r2t2.models.moai.attention import Part, Place
 from r2t2.models.moai.compressor import Compressor
 from r2t2.models.moai.config import Config
@@ -28,7 +27,6 @@ from r2t2.models.moai.language import Language, Mix
 from r2t2.models.moai.mixer import Expert
 from r2t2.models.moai.network import Network
 from r2t2.models.moai.options import Options
-from r2t2.models.moai.prompts import read_names, write_names
 from r2t2.models.moai.tokens import Tokenizer
 from r2t2.models.moai.vision import Tower, map_pixels, pixels
 from r2t2.models.names import parse
@@ -477,9 +475,9 @@ def test_an_answer_ends_where_the_next_turn_would_begin(small):
 
 def test_choices_of_any_script_are_kept_to_the_letter():
     samples = [Sample("1", "?", lambda: None, choices=("  Ünï  ", "日本")), Sample("2", "?", None)]
-    assert read_names(write_names(samples, 4)) == [["  Ünï  ", "日本"], []]
-    with pytest.raises(ValueError, match="sample 3 has not 1 to 1024 bytes"):
-        write_names([Sample("3", "?", None, choices=("x" * 1025,))], 2)
+    assert choices.read(choices.write(samples, 4)) == [["  Ünï  ", "日本"], []]
+    with pytest.raises(ValueError, match="sample 3 has 1025 bytes; it must have 1 to 1024"):
+        choices.write([Sample("3", "?", None, choices=("x" * 1025,))], 2)
 
 
 @pytest.mark.parametrize(

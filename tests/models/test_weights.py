@@ -107,3 +107,36 @@ def test_an_empty_folder_and_a_truncated_file_say_what_to_do(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(whole[:-5])
     with pytest.raises(ValueError, match="download it again"):
         _load(tmp_path)
+
+
+def test_names_are_known_from_an_index_before_the_files_are_here(tmp_path):
+    assert weights.names(tmp_path) == set()
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"0.weight": "a"}}')
+    assert weights.names(tmp_path) == {"0.weight"}
+    save_file({"more": torch.ones(1)}, tmp_path / "more.safetensors")
+    assert weights.names(tmp_path) == {"0.weight", "more"}
+
+
+def test_names_of_a_bin_are_read_and_damage_is_told(tmp_path):
+    torch.save(WEIGHTS, tmp_path / "pytorch_model.bin")
+    assert weights.names(tmp_path) == set(WEIGHTS)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"no")
+    with pytest.raises(ValueError, match="download it again"):
+        weights.names(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 12)
+    with pytest.raises(ValueError, match="download it again"):
+        weights.names(tmp_path)
+
+
+def test_hollow_modules_have_weights_without_memory_and_tables_with_it():
+    class Table(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map = nn.Linear(2, 2)
+            self.register_buffer("numbers", torch.arange(3), persistent=False)
+
+    with weights.weightless():
+        made = Table()
+    assert made.map.weight.is_meta
+    assert made.numbers.tolist() == [0, 1, 2]
+    assert not Table().map.weight.is_meta

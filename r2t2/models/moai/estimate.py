@@ -8,18 +8,15 @@ from r2t2.estimate import Estimate, free_memory, speed
 from r2t2.models.moai.config import Config
 from r2t2.models.moai.network import Network
 from r2t2.models.moai.options import Options
-from r2t2.models.moai.quantise import shrinks
-
-# Bytes that a quantised weight takes, its share of a block's scale included.
-_QUANTISED = {"8bit": 1.0, "4bit": 0.53}
+from r2t2.models.quantise import BYTES, maps
 
 
 def estimate(config: Config, network: Network, options: Options, device: str) -> Estimate:
     """The estimate for a network that may lie on the meta device."""
     kind, sizes = dtype(config, options), config.vision_config
     total = _count(network)
-    small = sum(map(_count, shrinks(network)))
-    shrunk = _QUANTISED.get(options.quantise, kind.itemsize)
+    small = sum(map(_count, shrinks(network).values()))
+    shrunk = BYTES.get(options.quantise, kind.itemsize)
     tower = _count(network.vit)
     kept = options.prompt * config.hidden_size + sizes.tokens * sizes.hidden_size
     kept += config.resampler.num_latents * config.hidden_size
@@ -47,3 +44,8 @@ def dtype(config: Config, options: Options) -> torch.dtype:
 
 def _count(module: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in module.parameters())
+
+
+def shrinks(network: Network) -> dict[str, torch.nn.Linear]:
+    """The maps that are quantised: the big ones. Experts, gates and the tower are not."""
+    return maps(network, ending=".Plora_main")

@@ -9,17 +9,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from r2t2.contract import Batch
+from r2t2.models import choices
 from r2t2.models.batching import Batches
 from r2t2.models.moai.about import USUAL, always
 from r2t2.models.moai.config import Config
-from r2t2.models.moai.estimate import dtype, estimate
+from r2t2.models.moai.estimate import dtype, estimate, shrinks
 from r2t2.models.moai.mixer import sites
 from r2t2.models.moai.network import Network
 from r2t2.models.moai.options import Options
-from r2t2.models.moai.prompts import Prompts, read_names, write_names
-from r2t2.models.moai.quantise import package, quantise
+from r2t2.models.moai.prompts import Prompts
 from r2t2.models.moai.vision import map_pixels, pixels
 from r2t2.models.names import parse
+from r2t2.models.quantise import package, quantise
 from r2t2.models.speaker import Speaker, choice_tokens
 from r2t2.models.weights import SMALL_FILES, WEIGHT_FILES, fingerprint, folder, load, tensors
 from r2t2.samples import Sample
@@ -60,7 +61,7 @@ class MoAI(Speaker):
         whole = self.options.quantise == "none"
         load(self.network, tensors(files), self._dtype, device if whole else "cpu")
         if not whole:
-            quantise(self.network, self.options.quantise, self.device)
+            quantise(self.network, shrinks(self.network), self.options.quantise, self.device)
         self.network.to(self.device)
         self._auxiliary = Auxiliary(self.options.switches, device)
         self.sites = sites(config)
@@ -97,15 +98,15 @@ class MoAI(Speaker):
         return Batch({"tokens": tokens, "hidden": torch.cat(self._batches(len(samples), part))})
 
     def _encode(self, samples: Sequence[Sample]) -> Batch:
-        choices = choice_tokens(
+        replies = choice_tokens(
             samples, self.prompts.answer, self.options.choices, self.options.answer
         )
-        names = write_names(samples, self.options.choices)
+        names = choices.write(samples, self.options.choices)
         prompts = self.prompts(samples).to(self.device)
         encoded = self.network.encode(
             prompts, self._look(samples), self._find(samples), self.options.prompt
         )
-        return Batch({**encoded.tensors, "choices": choices, "names": names})
+        return Batch({**encoded.tensors, "choices": replies, "names": names})
 
     def _look(self, samples: Sequence[Sample]) -> Float[Tensor, "batch tokens width"]:
         side = self.network.config.vision_config.image_size
@@ -135,7 +136,7 @@ class MoAI(Speaker):
         return self.network.generate(encoded, r, stops, self.options.answer)
 
     def _names(self, encoded: Batch) -> list[list[str]]:
-        return read_names(encoded.tensors["names"])
+        return choices.read(encoded.tensors["names"])
 
     def _room(self, config: Config) -> int:
         """Rows that a gradient has room for, about; where there is little, layers are recomputed.

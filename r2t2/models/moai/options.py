@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
-Quantise = Literal["none", "8bit", "4bit"]
+from r2t2.models.names import Dtype, Quantise
+
 Recompute = Literal["auto", "on", "off"]
 
 

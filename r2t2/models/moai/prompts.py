@@ -24,7 +24,6 @@ SYSTEM = (
 )
 TURN = " [UNUSED_TOKEN_146]user\n{}[UNUSED_TOKEN_145]\n[UNUSED_TOKEN_146]assistant\n"
 STOP = "[U"
-NAME = 1024  # bytes that a choice may have
 
 
 class Prompts:
@@ -87,26 +86,3 @@ class Prompts:
     def read(self, tokens: Int[Tensor, " tokens"]) -> str:
         """An answer's tokens as text, up to the first "[U"."""
         return self.tokenizer.read(tokens.tolist()).partition(STOP)[0].strip()
-
-
-def write_names(samples: Sequence[Sample], choices: int) -> Int[Tensor, "samples choices bytes"]:
-    """The choices of samples as bytes, 0 after their end.
-
-    Raises
-    ------
-    ValueError : a choice is too long.
-    """
-    names = torch.zeros(len(samples), choices, NAME, dtype=torch.uint8)
-    for row, sample in zip(names, samples, strict=True):
-        for place, choice in zip(row, sample.choices, strict=False):
-            name = choice.encode()
-            if not 0 < len(name) <= NAME:
-                raise ValueError(f"a choice of sample {sample.id} has not 1 to {NAME} bytes")
-            place[: len(name)] = torch.frombuffer(bytearray(name), dtype=torch.uint8)
-    return names
-
-
-def read_names(names: Int[Tensor, "samples choices bytes"]) -> list[list[str]]:
-    """The choices that were written."""
-    rows = [[bytes(name[name > 0].tolist()).decode() for name in row] for row in names.cpu()]
-    return [[name for name in row if name] for row in rows]

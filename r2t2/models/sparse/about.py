@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from r2t2.models.names import config_file, parse, title
+from r2t2.models.names import here, parse, title
 from r2t2.models.sparse.options import Options
 from r2t2.sites import Site
 
@@ -66,6 +66,6 @@ def _config(path: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 
 def _sees(path: str) -> bool:
-    file = config_file(path)
+    where = here(path)
     # transformers' own table of what takes pictures (`estimate.sees`) comes with all of torch.
-    return file is not None and "vision_config" in json.loads(file.read_text())
+    return where is not None and "vision_config" in json.loads((where / "config.json").read_text())

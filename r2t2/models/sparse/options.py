@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
+from r2t2.models.names import Dtype
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,18 @@
-"""The language model's linear maps in 8 or 4 bits, through bitsandbytes."""
+"""Linear maps in 8 or 4 bits, through bitsandbytes, which is an optional dependency."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import nn
 
-from r2t2.models.moai.attention import PartialLora
-from r2t2.models.moai.network import Network
+from r2t2.models.names import Quantise
 
-
-def shrinks(network: Network) -> Iterator[nn.Linear]:
-    """The maps that are quantised: the big ones. Experts, gates and the tower are not."""
-    for module in network.model.modules():
-        if isinstance(module, PartialLora):
-            yield module.Plora_main
+# Bytes of a weight, its share of a block's scale included.
+BYTES = {"8bit": 1.0, "4bit": 0.53}
 
 
 def package() -> Any:
@@ -36,17 +31,22 @@ def package() -> Any:
         ) from error
 
 
-def quantise(network: Network, how: str, device: torch.device) -> None:
-    """Replace the maps of a network in main memory; the new ones lie on the device."""
+def maps(network: nn.Module, ending: str = "") -> dict[str, nn.Linear]:
+    """The linear maps of a network by name: those whose names end so."""
+    modules = network.named_modules()
+    return {name: m for name, m in modules if type(m) is nn.Linear and name.endswith(ending)}
+
+
+def quantise(
+    network: nn.Module, old_maps: Mapping[str, nn.Linear], how: Quantise, device: torch.device
+) -> None:
+    """Put smaller maps on the device in the place of some of a network's, in main memory so far."""
     made = package().nn
-    for module in list(network.model.modules()):
-        if not isinstance(module, PartialLora):
-            continue
-        old = module.Plora_main
+    for name, old in old_maps.items():
         sizes = old.in_features, old.out_features, old.bias is not None
         if how == "8bit":
             new = made.Linear8bitLt(*sizes, has_fp16_weights=False, threshold=6.0)
         else:
             new = made.Linear4bit(*sizes, compute_dtype=old.weight.dtype, quant_type="nf4")
         new.load_state_dict(old.state_dict())
-        module.Plora_main = new.to(device).requires_grad_(False)
+        network.set_submodule(name, new.to(device).requires_grad_(False))

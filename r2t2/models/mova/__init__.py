@@ -1,0 +1,1 @@
+"""MoVA on the contract: `mova:FOLDER?OPTION=VALUE&...` (docs/mova.md)."""

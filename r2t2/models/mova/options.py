@@ -1,0 +1,49 @@
+"""How MoVA is loaded and asked: the part of its name after "?"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from r2t2.models.names import Dtype, Quantise
+
+Talk = Literal["auto", "vicuna", "llama3"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen.
+
+    Parameters
+    ----------
+    dtype : of the weights; "auto" is what they were saved in.
+    quantise : of the language model's layers, through bitsandbytes.
+    talk : how a question is put: as Vicuna (MoVA-7B) or Llama 3 (MoVA-8B) was taught; "auto" asks
+        the tokenizer.
+    prompt : tokens that the longest prompt may have, its picture's included.
+    answer : tokens that an answer may have.
+    choices : options that a multiple-choice question may have.
+    """
+
+    dtype: Dtype = "auto"
+    quantise: Quantise = "none"
+    talk: Talk = "auto"
+    prompt: int = 2048
+    answer: int = 16
+    choices: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises
+        ------
+        ValueError : an option lies outside its range; the message names it and the range.
+        """
+        for name, kind in (("dtype", Dtype), ("quantise", Quantise), ("talk", Talk)):
+            value, known = getattr(self, name), get_args(kind)
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
+        for name, low, high in (("prompt", 2, 32768), ("answer", 1, 1024), ("choices", 1, 26)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}; it must lie between {low} and {high}")
