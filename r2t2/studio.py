@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from r2t2.data import benchmarks as stored
 from r2t2.data import world
 from r2t2.paths import reference_folder, reference_name
 from r2t2.samples import Dataset
@@ -22,8 +23,12 @@ def default_seed(model: str) -> int:
 
 
 def benchmarks() -> tuple[str, ...]:
-    """The names that `open_dataset` takes: benchmarks first, then what is kept apart from them."""
-    return (*world.BENCHMARKS, *sorted(world.SIZES))
+    """The names that `open_dataset` takes: benchmarks first, then what is kept apart from them.
+
+    Of those outside the embedded world, the ones that are here.
+    """
+    real = [stored.names(role) for role in ("benchmark", "reference")]
+    return (*world.BENCHMARKS, *real[0], *sorted(world.SIZES), *real[1])
 
 
 def open_dataset(name: str, seed: int = 0) -> Dataset:
@@ -32,8 +37,10 @@ def open_dataset(name: str, seed: int = 0) -> Dataset:
     Raises
     ------
     KeyError : there is no such dataset.
+    FileNotFoundError, ValueError : it is one of `r2t2.data.benchmarks` that is not here, or is
+        damaged; the message says what to do. Its samples are the same for every seed.
     """
-    return world.dataset(name, seed)
+    return stored.dataset(name) if stored.known(name) else world.dataset(name, seed)
 
 
 def check(model: str, reference: str, benchmarks: Iterable[str]) -> None:
@@ -81,4 +88,11 @@ def open_engine(
     loaded = load_model(model, device) if isinstance(model, str) else model
     folder = reference_folder(reference or reference_name(loaded.name))
     found = ReferenceSet.load(folder, loaded)
-    return Engine(loaded, found, open_dataset(found.manifest["dataset"], found.manifest["seed"]))
+    dataset = open_dataset(found.manifest["dataset"], found.manifest["seed"])
+    if dataset.fingerprint != found.manifest.get("data", ""):
+        raise ValueError(
+            f"the reference set in {folder} was built from another version of {dataset.name} than "
+            f"is here; build it again with 'python -m r2t2 reference build --model {loaded.name} "
+            f"--dataset {dataset.name}'"
+        )
+    return Engine(loaded, found, dataset)
