@@ -40,7 +40,28 @@ def open_dataset(name: str, seed: int = 0) -> Dataset:
     FileNotFoundError, ValueError : it is one of `r2t2.data.benchmarks` that is not here, or is
         damaged; the message says what to do. Its samples are the same for every seed.
     """
-    return stored.dataset(name) if stored.known(name) else world.dataset(name, seed)
+    own = name in world.BENCHMARKS or name in world.SIZES
+    return stored.dataset(name) if not own and stored.known(name) else world.dataset(name, seed)
+
+
+def overlaps(reference: str, benchmark: str, seed: int = 0) -> dict[str, int]:
+    """How many samples of a benchmark a reference set overlaps with (`overlap.counts`).
+
+    Empty where nothing is known of either's pictures, as in the embedded world, whose splits
+    share none.
+
+    Raises
+    ------
+    KeyError, FileNotFoundError, ValueError : as `open_dataset` and `ReferenceSet.read` say.
+    """
+    from r2t2 import overlap
+    from r2t2.reference import ReferenceSet
+
+    dataset = open_dataset(benchmark, seed)
+    if not dataset.fingerprint:
+        return {}
+    found = ReferenceSet.read(reference_folder(reference), "MODEL").correct
+    return {} if found.traces is None else overlap.counts(found.overlaps(list(dataset)))
 
 
 def check(model: str, reference: str, benchmarks: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -192,17 +192,15 @@ def how(name: str) -> str:
     )
 
 
-def prepared(wanted: Iterable[str], report: Report = lambda done, total: None) -> Iterator[Stored]:
-    """Take in what is wanted and not here yet, as far as its official files are.
-
-    Raises
-    ------
-    ValueError : files are there that are not what they should be.
-    """
-    for name in dict.fromkeys(part for one in wanted for part in _parts(one)):
-        missing = name in ENTRIES and name not in stored.here()
-        if missing and found(ENTRIES[name], official_folder()) is not None:
-            yield get(name, report=report)
+def missing(wanted: Iterable[str], folder: Path | None = None) -> list[str]:
+    """The datasets among some, or parts of them, that are not here but whose local files are."""
+    parts = dict.fromkeys(part for one in wanted for part in _parts(one))
+    here, place = stored.here(), folder or official_folder()
+    return [
+        name
+        for name in parts
+        if name in ENTRIES and name not in here and found(ENTRIES[name], place) is not None
+    ]
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class HubSource:
 
     Attributes
     ----------
-    told : where it is from, for people.
+    told, size : where it is from, for people, and its rows; 0 where the hub does not say.
 
     Raises
     ------
@@ -46,6 +46,8 @@ class HubSource:
         self._builder = _builder(entry, entry.hub, folder)
         of = f"{entry.hub.config}, {entry.hub.split}"
         self.told = f"{self._builder.repo_id or folder} ({of})"
+        splits = self._builder.info.splits or {}
+        self.size = int(splits[entry.hub.split].num_examples) if entry.hub.split in splits else 0
 
     def rows(self, pictures: bool, state: dict[str, Any] | None = None) -> Iterator[Row | Skip]:
         """Its rows in their order.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from r2t2.paths import data_folder
 from r2t2.samples import Dataset, Sample
 
 FORMAT = 1
+# One component of a path; "+" joins names.
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,49}")
 _MANIFEST = "manifest.json"
 _TEXTS = ("id", "question", "label", "category", "group", "hint", "prompt", "metric")
 _LISTS = ("choices", "answers", "texts")
@@ -56,6 +59,10 @@ class Source(Protocol):
     def told(self) -> str:
         """Where they are from, for people."""
 
+    @property
+    def size(self) -> int:
+        """How many there are; 0 if that is not known."""
+
     def rows(self, pictures: bool, state: dict[str, Any] | None = None) -> Iterator[Row | Skip]:
         """The rows; with the state that `state` returned, those after it."""
 
@@ -69,6 +76,7 @@ class Files:
 
     told: str
     read: Callable[[], Iterator[Row | Skip]]
+    size: int = 0
 
     def rows(self, pictures: bool, state: dict[str, Any] | None = None) -> Iterator[Row | Skip]:
         """The rows; their pictures are read when they are asked for."""
@@ -146,7 +154,9 @@ class Stored:
         """The sample at a position."""
         row: dict[str, Any] = self._told.slice(position, 1).to_pylist()[0]
         id, holder = row.pop("id"), row.pop("holder")
-        cells = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
+        cells: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in row.items()
+        }
         return Sample(
             id=f"{self.name}-{id}",
             load_image=partial(self._image, holder),
@@ -180,7 +190,7 @@ def find(name: str) -> Stored:
     ValueError : its manifest is damaged.
     """
     path = data_folder() / name / _MANIFEST
-    if not path.is_file():
+    if not NAME.fullmatch(name) or not path.is_file():
         raise FileNotFoundError(f"{name} is not here; get it with 'python -m r2t2 data get {name}'")
     return _find(path, path.stat().st_mtime_ns)
 
@@ -203,6 +213,7 @@ def store(
     source: Source,
     again: bool = False,
     report: Report = lambda done, total: None,
+    folder: Path | None = None,
 ) -> Stored:
     """Take a dataset in; what is there already, whole or in part, is not made again.
 
@@ -210,13 +221,14 @@ def store(
     ----------
     again : make it anew all the same.
     report : called with rows done and in total (0 while that is unknown).
+    folder : where to; the dataset's own by default.
 
     Raises
     ------
     ValueError : nothing in it can be made a sample of, or, of a `strict` one, something cannot.
     FileNotFoundError : a picture that it names is not there.
     """
-    folder = data_folder() / about.name
+    folder = folder or data_folder() / about.name
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         if again:
@@ -224,7 +236,7 @@ def store(
                 path.unlink()
         if not (folder / _MANIFEST).exists():
             _Writing(folder, about, source, report).all()
-    return find(about.name)
+    return Stored(folder, json.loads((folder / _MANIFEST).read_text()))
 
 
 def remove(name: str) -> None:
@@ -266,11 +278,11 @@ class _Writing:
                 rows.append(self._cells(row, self._size + len(rows), number))
             except Skip as why:
                 if self._about.strict:
-                    raise ValueError(str(why)) from why
+                    raise ValueError(f"row {number + 1}, column image: {why}") from why
                 self._skipped[str(why)] += 1
                 continue
             size = sum(len(row["bytes"] or b"") for row in rows)
-            self._report(self._size + len(rows), len(drawn or ()))
+            self._report(self._size + len(rows), len(drawn or ()) or self._source.size)
             if len(rows) == _ROWS_OF_PART or size > _BYTES_OF_PART:
                 self._write(rows, number + 1)
                 rows = []
@@ -326,7 +338,7 @@ class _Writing:
             try:
                 self._held[digest] = position, picture_hash(decode(data))
             except ValueError as error:
-                raise Skip(f"with a picture that cannot be used: {error}") from error
+                raise Skip(f"the picture cannot be used: {error}") from error
         id = row.id or str(number)
         id = f"{id}/{number}" if id in self._ids else id
         self._ids.add(id)
