@@ -179,17 +179,15 @@ def _by_hand(entry: Entry) -> str:
     )
 
 
-def how(name: str) -> str:
-    """How to get a dataset of the paper, in a sentence."""
-    entry = ENTRIES[name]
-    command = f"'python -m r2t2 data get {name}'"
+def how(name: str, folder: Path | None = None) -> str:
+    """How to get a dataset of the paper, in a sentence; official files go below the folder."""
+    entry, usual = ENTRIES[name], official_folder()
+    given = f" --data-dir {folder}" if folder not in (None, usual) else ""
+    command = f"'python -m r2t2 data get {name}{given}'"
+    place = (folder or usual) / name
     if entry.hub is None:
-        return (
-            f"the hub lacks it: put {entry.files} into {official_folder() / name}, then {command}"
-        )
-    return (
-        f"{command} fetches it from the hub, or takes {entry.files} in {official_folder() / name}"
-    )
+        return f"the hub lacks it: put {entry.files} into {place}, then {command}"
+    return f"{command} fetches it from the hub, or takes {entry.files} in {place}"
 
 
 def missing(wanted: Iterable[str], folder: Path | None = None) -> list[str]:
@@ -266,7 +264,7 @@ def _state(name: str, folder: Path) -> tuple[str, int, str]:
             return "files found", 0, f"'python -m r2t2 data get {name}' takes {local.told} in"
     except (OSError, ValueError, KeyError) as error:
         return "damaged", 0, f"the files in {folder / name} cannot be read: {error}"
-    return "missing", 0, how(name)
+    return "missing", 0, how(name, folder)
 
 
 def verified(kept: Stored) -> None:

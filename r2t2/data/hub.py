@@ -86,11 +86,7 @@ class HubSource:
         from datasets import load_dataset
 
         hub = self._hub
-        if self._folder is None:
-            ids = (self._builder.repo_id,)
-            builder = _named(ids, hub.pictures, None)
-        else:
-            builder = _named((), hub.pictures, self._folder)
+        builder = _named(hub, hub.pictures, self._folder, "pictures")
         files = _local(builder, hub.split)
         table = load_dataset("parquet", data_files={hub.split: files}, split=hub.split)
         table = table.cast_column("image", _undecoded())
@@ -124,7 +120,7 @@ def _undecoded() -> Any:
 
 
 def _builder(entry: Entry, hub: Hub, folder: Path | None) -> DatasetBuilder:
-    builder = _named(hub.ids, hub.config, folder, entry.title)
+    builder = _named(hub, hub.config, folder, entry.title)
     files = builder.config.data_files
     if files is not None and hub.split not in files:
         raise FileNotFoundError(
@@ -134,30 +130,34 @@ def _builder(entry: Entry, hub: Hub, folder: Path | None) -> DatasetBuilder:
     return builder
 
 
-def _named(
-    ids: tuple[str, ...], config: str, folder: Path | None, title: str = ""
-) -> DatasetBuilder:
+def _named(hub: Hub, config: str, folder: Path | None, title: str) -> DatasetBuilder:
     from datasets import load_dataset_builder
 
     if folder is not None:
-        # A copy without its README has its configs as folders, or one config only.
-        places: list[dict[str, Any]] = [{"name": config}, {}]
-        if (folder / config).is_dir():
-            places.insert(1, {"data_dir": config})
-        problem: Exception | None = None
-        for place in places:
-            try:
-                return load_dataset_builder(str(folder), **place)
-            except _ABSENT as error:
-                problem = problem or error
-        raise FileNotFoundError(f"{folder} holds no {config} of {title}: {_line(problem)}")
+        try:
+            if (folder / "README.md").exists():  # it says which files are of which config
+                return load_dataset_builder(str(folder), config)
+            files = _of_split(folder, config, hub.split)
+            return load_dataset_builder("parquet", data_files={hub.split: files})
+        except _ABSENT as error:
+            raise FileNotFoundError(
+                f"{folder} holds no {config}, {hub.split} of {title}: {_line(error)}"
+            ) from error
     problems = []
-    for id in ids:
+    for id in hub.ids:
         try:
             return load_dataset_builder(id, config)
         except _ABSENT as error:
             problems.append(f"{id}: {_line(error)}")
     raise ConnectionError(f"the hub did not give {title} ({'; '.join(problems)})")
+
+
+def _of_split(folder: Path, config: str, split: str) -> list[str]:
+    """The files of a split where no README tells: in a folder of the config's name, if any is."""
+    for place in (folder / config, folder / "data", folder):
+        if files := sorted(place.glob(f"{split}[-_.]*parquet")):
+            return list(map(str, files))
+    raise FileNotFoundError(f"no {split}-*.parquet in it, nor in {config}/ or data/")
 
 
 def _local(builder: DatasetBuilder, split: str) -> list[str]:
