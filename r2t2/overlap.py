@@ -114,7 +114,7 @@ class Known:
 
 
 def _bits(hashes: Sequence[str]) -> UInt64[np.ndarray, "hashes 4"]:
-    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64).reshape(len(hashes), -1)
+    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64).reshape(-1, 4)
 
 
 def counts(overlaps: Iterable[Overlap], guard: Guard = "samples") -> dict[str, int]:
