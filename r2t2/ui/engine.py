@@ -23,6 +23,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from r2t2.analysis.projection import Plane, fit
+from r2t2.data.stored import stamp
 from r2t2.images import decode
 from r2t2.paths import reference_folder
 from r2t2.rerouting.settings import References, Setting
@@ -133,17 +134,25 @@ Ask = Picked | Typed
 _KEYS: dict[str | type, Callable[[Any], Any]] = {Typed: lambda ask: ask.key}
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
 def benchmark(name: str, seed: int) -> Dataset:
     """A benchmark by name."""
+    return _benchmark(name, seed, stamp())
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _benchmark(name: str, seed: int, stamp: int) -> Dataset:
     from r2t2.studio import open_dataset
 
     return open_dataset(name, seed)
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
 def thumbnail(ask: Picked, side: int = 160) -> Image.Image:
     """A sample's picture, small."""
+    return _thumbnail(ask, side, stamp())
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _thumbnail(ask: Picked, side: int, stamp: int) -> Image.Image:
     image = ask.sample().image.copy()
     image.thumbnail((side, side))
     return image

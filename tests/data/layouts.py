@@ -57,14 +57,17 @@ def mmbench(root: Path) -> None:
     ]
     file = io.StringIO()
     table = csv.writer(file, delimiter="\t")
-    table.writerow("index image question hint A B C D answer category".split())
+    table.writerow(["index", "image", "question", "hint", *"ABCD", "answer", "category"])
     table.writerows([*row, "animals"] for row in rows)
     write(root / "mmbench" / "mmbench_dev_en.tsv", file.getvalue())
 
 
 def mme(root: Path) -> None:
     place = root / "mme" / "MME_Benchmark_release_version"
-    asked = "Is there a cat? Please answer yes or no.\tYes\nIs there a dog? Please answer yes or no.\tNo\n"
+    lines = [
+        f"Is there a {n}? Please answer yes or no.\t{a}" for n, a in (("cat", "Yes"), ("dog", "No"))
+    ]
+    asked = "\n".join(lines) + "\n"
     write(place / "existence" / "1.txt", asked)
     write(place / "existence" / "1.jpg", picture(1, format="JPEG"))
     write(place / "landmark" / "questions_answers_YN" / "2.txt", asked)

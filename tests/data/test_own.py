@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -110,9 +111,8 @@ def test_what_is_wrong_is_said_with_its_row_and_column(folder, suffix, change, s
     (folder / "text.png").write_text("no picture")
     (folder.parent / "secret.png").write_bytes(picture(3))
     file = WRITERS[suffix](folder / f"mine{suffix}", [ROWS[0], {**ROWS[1], **change}])
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(says)):
         add(file, "mine")
-    assert says in str(caught.value)
     assert stored.here() == {}
     assert list((folder.parent / "cache" / "data").glob("*")) == []
 
@@ -168,7 +168,7 @@ def test_a_zip_with_a_picture_bomb_is_refused(folder):
 
     file = BytesIO()
     Image.new("L", (30_000, 30_000)).save(file, "PNG", compress_level=1)
-    with pytest.raises(ValueError, match="row 1, column image.*million pixels"):
+    with pytest.raises(ValueError, match=r"row 1, column image.*million pixels"):
         add(
             _zip(folder / "mine.zip", kind=zipfile.ZIP_STORED, **{"a.png": file.getvalue()}), "mine"
         )
