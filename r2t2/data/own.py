@@ -25,7 +25,17 @@ import pyarrow.parquet as pq
 from r2t2 import apart
 from r2t2.data import stored
 from r2t2.data.catalogue import CIRCULAR, ENTRIES, PAPER_REFERENCE
-from r2t2.data.rows import Picture, Row, Skip, inside, most_common, of_cell, text, under
+from r2t2.data.rows import (
+    MOST_CHOICES,
+    Picture,
+    Row,
+    Skip,
+    inside,
+    most_common,
+    of_cell,
+    text,
+    under,
+)
 from r2t2.data.stored import NAME, About, Files, Report, Stored
 from r2t2.data.world import BENCHMARKS, SIZES
 from r2t2.files import sound
@@ -165,6 +175,8 @@ def _row(number: int, cells: dict[str, Any], shown: Callable[[Any], Picture], me
         raise _wrong(number, "question", "it is empty")
     if len(choices) == 1 or len(set(choices)) < len(choices):
         raise _wrong(number, "choices", "there must be two or more, and no two alike")
+    if len(choices) > MOST_CHOICES:
+        raise _wrong(number, "choices", f"there are more than {MOST_CHOICES}")
     try:
         label = label or most_common(answers)
         if choices and label not in choices:

@@ -32,12 +32,24 @@ class Row:
     prompt: str = ""
     metric: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse choices that cannot be put in words.
+
+        Raises
+        ------
+        Skip : one of them is empty, as a picture is, or there are more than letters.
+        """
+        if not all(self.choices) or len(self.choices) > MOST_CHOICES:
+            raise Skip(NO_CHOICES)
+
 
 class Skip(Exception):
     """A row that no sample can be made of; the message is the reason, the same for all alike."""
 
 
 NO_ANSWER = "without an answer"
+NO_CHOICES = "with choices that are no texts, or too many of them"
+MOST_CHOICES = 26
 NO_PICTURE = "without exactly one picture"
 
 
@@ -49,8 +61,12 @@ def draw(total: int, most: int, seed: int = 0) -> list[int]:
 
 
 def text(value: object) -> str:
-    """A cell as text, without blanks around; empty for what is missing."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    """A cell as text, without blanks around; empty for what is missing or no text."""
+    if (
+        value is None
+        or isinstance(value, (dict, bytes, list))
+        or (isinstance(value, float) and np.isnan(value))
+    ):
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)

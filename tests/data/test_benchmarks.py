@@ -13,6 +13,7 @@ from r2t2.data import benchmarks, catalogue, stored
 from r2t2.data.rows import draw
 from r2t2.images import decode
 from r2t2.paper import tables
+from r2t2.prompts import ask
 from tests.data import layouts
 
 # Of the first sample of each layout: question, choices, label, metric, category, group.
@@ -117,6 +118,30 @@ def test_the_papers_sizes_are_those_of_its_table():
     sizes |= dict(zip(paper["reference set"], paper["reference size"], strict=True))
     for entry in catalogue.ENTRIES.values():
         assert sizes[entry.title] == entry.paper
+
+
+PROMPTS = {
+    "mmbench": "See.\nWhich?\nA. cat\nB. dog\nPlease select the correct answer from the options "
+    "above.",
+    "mme": _YES,
+    "cvbench": "How many? Select from the following choices.\n(A) 1\n(B) 2",
+    "mathvista": "Hint: answer with one decimal.\nQuestion: How long?",
+    "textvqa": "What brand?\nAnswer the question using a single word or phrase.",
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_question_is_put_as_its_benchmark_prescribes(folder, name):
+    layouts.LAYOUTS[name](folder)
+    assert ask(benchmarks.get(name).sample(0), "own").text == PROMPTS[name]
+
+
+def test_choices_that_are_pictures_are_skipped_and_counted(folder):
+    rows = layouts.HUB["ai2d"]["data/test-00000-of-00001.parquet"]
+    blank = {**rows[0], "options": ["", ""], "answer": "0"}
+    layouts.parquet(folder / "ai2d" / "data" / "test-0.parquet", [*rows, blank])
+    skipped = benchmarks.get("ai2d").manifest["skipped"]
+    assert skipped == {"with choices that are no texts, or too many of them": 1}
 
 
 def test_all_that_annotators_said_and_an_ocr_system_read_is_kept(folder):
