@@ -152,8 +152,8 @@ def page(name: str, **query: str) -> Callable[[], str]:
         test._page_hash = test._finished_page_script_hash = calc_hash(name)
         test.query_params.update(query)
         test.run()
-        if test.exception:
-            raise RuntimeError(str(test.exception[0].value))
+        if wrong := [*test.exception, *test.error]:
+            raise RuntimeError(f"{name}: {wrong[0].value}")
         return ""
 
     return open_it
@@ -165,6 +165,7 @@ def passes(folder: Path) -> list[tuple[str, float, str]]:
         "R2T2_CACHE": str(folder / "cache"),
         "R2T2_DATA": str(folder / "official"),
         "OMP_NUM_THREADS": "1",
+        "COLUMNS": "300",
     }
     rows: list[tuple[str, float, str]] = []
 
@@ -187,11 +188,12 @@ def passes(folder: Path) -> list[tuple[str, float, str]]:
     timed("`data check`", command("data", "check"), lambda o: f"{o.count('files found')} found")
     timed("`data get cvbench`", command("data", "get", "cvbench"), _last)
     timed("`data get vqav2`", command("data", "get", "vqav2"), _last)
-    timed("`data check`", command("data", "check", "cvbench", "vqav2"))
+    again = command("data", "check", "cvbench", "vqav2")
+    timed("`data check` reads all again", again, lambda o: f"{o.count('here')} as they were")
     timed(
         "`reference build --dataset vqav2`",
         command("reference", "build", "--dataset", "vqav2"),
-        lambda o: _last(o, "kept"),
+        lambda o: f"{_last(o, 'kept')}; {_last(o, 'overlap')}",
     )
     timed("`run`, base", command(*run, "--strategy", "base"), _accuracy)
     timed("`run`, ngd", command(*run, "--strategy", "ngd"), _accuracy)
@@ -208,10 +210,8 @@ def passes(folder: Path) -> list[tuple[str, float, str]]:
 
 
 def _last(output: str, word: str = "samples") -> str:
-    """The last line that has a word, and what it goes on in."""
-    text = " ".join(output.split())
-    found = re.findall(rf"[^:]*: [^:]*{word}.*$", text)
-    return found[-1].split("total 0")[0][-160:].strip() if found else ""
+    """The last line that has a word."""
+    return next((line for line in reversed(output.splitlines()) if word in line), "")
 
 
 def _accuracy(output: str) -> str:

@@ -24,7 +24,7 @@ from PIL import Image
 
 from r2t2.analysis.projection import Plane, fit
 from r2t2.data.stored import stamp
-from r2t2.images import decode
+from r2t2.images import decode, picture_hash
 from r2t2.paths import reference_folder
 from r2t2.rerouting.settings import References, Setting
 from r2t2.samples import Dataset, Sample
@@ -118,6 +118,11 @@ class Typed:
         digest = hashlib.sha256(self.picture).hexdigest()
         return digest, self.question, self.label, self.choices, self.origin
 
+    @cached_property
+    def _hash(self) -> str:
+        # A picture that was uploaded may be a reference's own.
+        return picture_hash(decode(self.picture)) if self.origin == "upload" else ""
+
     def sample(self) -> Sample:
         """The sample itself."""
         return Sample(
@@ -127,6 +132,7 @@ class Typed:
             label=self.label or None,
             choices=self.choices,
             dataset=self.origin,
+            picture=self._hash,
         )
 
 

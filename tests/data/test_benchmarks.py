@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -110,6 +111,14 @@ def test_a_copy_of_the_hubs_repository_becomes_samples(folder, name):
 def test_every_dataset_has_a_layout_and_every_one_on_the_hub_a_copy():
     assert set(layouts.LAYOUTS) == set(FIRST) == set(catalogue.ENTRIES)
     assert set(layouts.HUB) == {n for n, entry in catalogue.ENTRIES.items() if entry.hub}
+
+
+def test_every_metric_is_one_that_there_is(folder):
+    metrics = pytest.importorskip("r2t2.metrics", reason="metrics by name are not here yet")
+    for name, layout in layouts.LAYOUTS.items():
+        layout(folder)
+        for sample in benchmarks.get(name).dataset():
+            assert metrics.metric(sample.metric).score(sample.label, sample) >= 0.5, sample
 
 
 def test_the_papers_sizes_are_those_of_its_table():
@@ -252,6 +261,28 @@ def test_either_name_of_a_moved_dataset_is_tried(folder, monkeypatch):
     hub = dataclasses.replace(entry.hub, ids=ids, config="default")
     monkeypatch.setitem(catalogue.ENTRIES, "docvqa", dataclasses.replace(entry, hub=hub))
     assert benchmarks.get("docvqa").manifest["size"] == 1
+
+
+def test_what_another_evaluator_fetched_under_the_old_name_opens_without_the_hub(
+    folder, monkeypatch
+):
+    import datasets
+
+    layouts.hub("docvqa", folder / "repository")
+    files = list(map(str, folder.glob("repository/**/*.parquet")))
+    place = folder / "cache" / "lmms-lab___doc_vqa" / "DocVQA" / "0.0.0" / "abc"
+    builder = datasets.load_dataset_builder("parquet", data_files={"validation": files})
+    builder.download_and_prepare(str(place))
+    (place / "parquet-validation.arrow").rename(place / "doc_vqa-validation.arrow")
+    told = json.loads((place / "dataset_info.json").read_text())
+    told |= {"config_name": "DocVQA", "dataset_name": "doc_vqa", "builder_name": "cache"}
+    told["splits"]["validation"]["dataset_name"] = "doc_vqa"
+    (place / "dataset_info.json").write_text(json.dumps(told))
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+    kept = benchmarks.get("docvqa")
+    assert kept.manifest["source"] == "lmms-lab/DocVQA (DocVQA, validation)"
+    _same(kept.sample(0).image, layouts.picture(1))
 
 
 def test_a_picture_that_is_missing_is_named(folder):
