@@ -10,7 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from r2t2.data import official, stored
+from r2t2.data import cells, stored
 from r2t2.data.catalogue import CIRCULAR, ENTRIES, PAPER_REFERENCE, REFERENCES, Entry
 from r2t2.data.rows import Folder
 from r2t2.data.stored import About, Files, Report, Source, Stored
@@ -104,7 +104,7 @@ def _circular() -> Dataset:
             dataset=CIRCULAR,
             metric="option:circular",
             group=sample.id,
-            prompt=official.mmbench_prompt(sample.hint, sample.question, choices),
+            prompt=cells.mmbench_prompt(sample.hint, sample.question, choices),
         )
 
     return Dataset(CIRCULAR, ends[-1], make, _hash(CIRCULAR, whole.manifest["fingerprint"]))

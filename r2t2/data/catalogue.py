@@ -1,32 +1,20 @@
 """The paper's eight benchmarks and nine reference datasets (its table 1), each as an entry.
 
-What is published as a table has a function from one of its rows to a `Row`, which the hub and
-local files in the hub's layout share; what is published as other files has a reader of them.
-Columns and files are those of the datasets' own pages; docs/data.md lists them for users.
+What the hub has as a table is read row by row (`r2t2.data.cells`); what is published as other
+files has a reader of them (`r2t2.data.official`). Columns and files are those of the datasets'
+own pages; docs/data.md lists them for users.
 """
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from r2t2.data import official
-from r2t2.data.rows import (
-    NO_ANSWER,
-    Folder,
-    Row,
-    Skip,
-    at,
-    most_common,
-    of_cell,
-    text,
-    under,
-)
+from r2t2.data import cells, official
+from r2t2.data.rows import Folder, Picture, Row, Skip
 
 Role = Literal["benchmark", "reference"]
-Cells = dict[str, Any]
 # The paper draws so many where a reference dataset is larger (its table 1).
 MOST_REFERENCES = 5000
 
@@ -40,6 +28,7 @@ class Hub:
     ids : under each of its names, the present one first.
     config, split : as the hub has them.
     pictures : the config that has the pictures, where it is another one, by their `id`.
+    image : the column of the pictures.
     large : read as it comes instead of being downloaded as a whole.
     """
 
@@ -47,6 +36,7 @@ class Hub:
     config: str
     split: str
     pictures: str = ""
+    image: str = "image"
     large: bool = False
 
 
@@ -63,7 +53,7 @@ class Entry:
     metric : a name in `r2t2.metrics`; a row may have one of its own.
     files : the official files, for people: what goes into the folder of this name.
     read : the rows of those files.
-    hub, cells : where the hub has it, and one of its rows -> `Row`.
+    hub, cells : where the hub has it, and what makes a `Row` of one there.
     """
 
     name: str
@@ -74,7 +64,7 @@ class Entry:
     files: str
     read: Callable[[Folder], Iterator[Row | Skip]]
     hub: Hub | None = None
-    cells: Callable[[Cells], Row] | None = None
+    cells: Callable[[dict[str, Any], Picture], Row] | None = None
 
     @property
     def most(self) -> int | None:
@@ -85,157 +75,6 @@ class Entry:
 def _ours(name: str) -> tuple[str, str]:
     """Both names of a dataset that moved in 2026; caches hold either."""
     return f"lmms-lab-encoder/{name}", f"lmms-lab/{name}"
-
-
-def _mmbench(row: Cells) -> Row:
-    named = [(letter, text(row.get(letter))) for letter in "ABCD"]
-    choices = tuple(choice for _, choice in named if choice and choice.lower() != "nan")
-    return official.mmbench(
-        text(row["index"]),
-        text(row["question"]),
-        text(row.get("hint")),
-        choices,
-        under(choices, row.get("answer")),
-        text(row.get("category")),
-        of_cell(row.get("image")),
-    )
-
-
-def _mme(row: Cells) -> Row:
-    category = text(row["category"])
-    if category not in official.MME_PERCEPTION:
-        raise Skip("of a cognition category")
-    return official.mme(
-        text(row["question_id"]),
-        text(row["question"]),
-        text(row["answer"]),
-        category,
-        of_cell(row.get("image")),
-    )
-
-
-def _cvbench(row: Cells) -> Row:
-    choices = tuple(map(text, row["choices"]))
-    return Row(
-        id=text(row["idx"]),
-        question=text(row["question"]),
-        picture=of_cell(row.get("image")),
-        label=under(choices, row["answer"]),
-        choices=choices,
-        category=text(row["task"]),
-        group=text(row.get("source")),
-        prompt=text(row.get("prompt")),
-    )
-
-
-def _gqa(row: Cells) -> Row:
-    return Row(
-        id=text(row["id"]),
-        question=text(row["question"]),
-        picture=of_cell(row.get("image")),
-        label=text(row.get("answer")) or _unanswered(),
-        category=_structural(row.get("types")),
-    )
-
-
-def _structural(types: Any) -> str:
-    return text(types.get("structural")) if isinstance(types, dict) else ""
-
-
-def _scienceqa(row: Cells) -> Row:
-    choices = tuple(map(text, row["choices"]))
-    return Row(
-        id=text(row.get("id") or row.get("question_id") or ""),
-        question=text(row["question"]),
-        picture=of_cell(row.get("image")),
-        label=at(choices, row["answer"]),
-        choices=choices,
-        category=text(row.get("topic") or row.get("subject")),
-        hint=text(row.get("hint")),
-    )
-
-
-def _ai2d(row: Cells) -> Row:
-    choices = tuple(map(text, row["options"]))
-    return Row(
-        id=text(row.get("id") or ""),
-        question=text(row["question"]),
-        picture=of_cell(row.get("image")),
-        label=at(choices, row["answer"]),
-        choices=choices,
-    )
-
-
-def _textvqa(row: Cells) -> Row:
-    answers = tuple(map(text, row.get("answers") or ()))
-    return Row(
-        id=text(row["question_id"]),
-        question=text(row["question"]),
-        picture=of_cell(row.get("image")),
-        label=most_common(answers),
-        answers=answers,
-        texts=tuple(map(text, row.get("ocr_tokens") or ())),
-    )
-
-
-def _vqav2(row: Cells) -> Row:
-    answers = row.get("answers") or ()
-    said = tuple(text(one["answer"] if isinstance(one, dict) else one) for one in answers)
-    return Row(
-        id=text(row["question_id"]),
-        question=text(row["question"]),
-        picture=of_cell(row.get("image")),
-        label=text(row.get("multiple_choice_answer")) or most_common(said),
-        answers=said,
-        category=text(row.get("answer_type")),
-    )
-
-
-def _aokvqa(row: Cells) -> Row:
-    answers = row.get("direct_answers") or ()
-    if isinstance(answers, str):
-        answers = ast.literal_eval(answers)  # the hub has the list written out
-    choices = tuple(map(text, row["choices"]))
-    return Row(
-        id=text(row["question_id"]),
-        question=text(row["question"]),
-        picture=of_cell(row.get("image")),
-        label=at(choices, row.get("correct_choice_idx")),
-        choices=choices,
-        answers=tuple(map(text, answers)),
-    )
-
-
-def _mathvista(row: Cells) -> Row:
-    return official.mathvista(row, of_cell(row.get("decoded_image")))
-
-
-def _stvqa(row: Cells) -> Row:
-    answers = tuple(map(text, row.get("answers") or ()))
-    return Row(
-        id=text(row["question_id"]),
-        question=text(row["question"]),
-        picture=of_cell(row.get("image")),
-        label=most_common(answers),
-        answers=answers,
-    )
-
-
-def _docvqa(row: Cells) -> Row:
-    answers = tuple(map(text, row.get("answers") or ()))
-    kinds = row.get("question_types") or ("",)
-    return Row(
-        id=text(row["questionId"]),
-        question=text(row["question"]),
-        picture=of_cell(row.get("image")),
-        label=most_common(answers),
-        answers=answers,
-        category=text(kinds[0]),
-    )
-
-
-def _unanswered() -> str:
-    raise Skip(NO_ANSWER)
 
 
 _COCO = "COCO's {0} folder (or {0}.zip) in it, in coco/ beside it, or beside it"
@@ -251,7 +90,7 @@ ENTRIES = {
             "mmbench_dev_en.tsv",
             official.read_mmbench,
             Hub(_ours("MMBench"), "en", "dev"),
-            _mmbench,
+            cells.mmbench,
         ),
         Entry(
             "mme",
@@ -262,7 +101,7 @@ ENTRIES = {
             "MME_Benchmark_release_version with a folder per category",
             official.read_mme,
             Hub(_ours("MME"), "default", "test"),
-            _mme,
+            cells.mme,
         ),
         Entry(
             "cvbench",
@@ -273,7 +112,7 @@ ENTRIES = {
             "test_2d.jsonl and test_3d.jsonl with img/, or test_2d.parquet and test_3d.parquet",
             official.read_cvbench,
             Hub(("nyu-visionx/CV-Bench",), "default", "test"),
-            _cvbench,
+            cells.cvbench,
         ),
         Entry(
             "gqa",
@@ -286,7 +125,7 @@ ENTRIES = {
             Hub(
                 _ours("GQA"), "testdev_balanced_instructions", "testdev", "testdev_balanced_images"
             ),
-            _gqa,
+            cells.gqa,
         ),
         Entry(
             "scienceqa",
@@ -297,7 +136,7 @@ ENTRIES = {
             "problems.json, pid_splits.json and test/ with a folder per problem",
             official.read_scienceqa,
             Hub(_ours("ScienceQA"), "ScienceQA-IMG", "test"),
-            _scienceqa,
+            cells.scienceqa,
         ),
         Entry(
             "ai2d",
@@ -308,7 +147,7 @@ ENTRIES = {
             "ai2d_test_ids.csv, questions/ and images/",
             official.read_ai2d,
             Hub(_ours("ai2d"), "default", "test"),
-            _ai2d,
+            cells.ai2d,
         ),
         Entry(
             "physbench",
@@ -329,7 +168,7 @@ ENTRIES = {
             "TextVQA_0.5.1_val.json and train_images/; TextVQA_Rosetta_OCR_v0.2_val.json if wanted",
             official.read_textvqa,
             Hub(_ours("textvqa"), "default", "validation"),
-            _textvqa,
+            cells.soft,
         ),
         Entry(
             "vqav2",
@@ -341,7 +180,7 @@ ENTRIES = {
             + _COCO.format("val2014"),
             official.read_vqav2,
             Hub(_ours("VQAv2"), "default", "validation", large=True),
-            _vqav2,
+            cells.soft,
         ),
         Entry(
             "visual7w",
@@ -380,7 +219,7 @@ ENTRIES = {
             "aokvqa_v1p0_val.json; " + _COCO.format("val2017"),
             official.read_aokvqa,
             Hub(("HuggingFaceM4/A-OKVQA",), "default", "validation"),
-            _aokvqa,
+            cells.aokvqa,
         ),
         Entry(
             "tqa",
@@ -399,8 +238,8 @@ ENTRIES = {
             "match",
             "testmini.json and images/",
             official.read_mathvista,
-            Hub(("AI4Math/MathVista",), "default", "testmini"),
-            _mathvista,
+            Hub(("AI4Math/MathVista",), "default", "testmini", image="decoded_image"),
+            cells.mathvista,
         ),
         Entry(
             "stvqa",
@@ -411,7 +250,7 @@ ENTRIES = {
             "train_task_3.json and the folders that its file_path names",
             official.read_stvqa,
             Hub(_ours("ST-VQA"), "default", "test"),
-            _stvqa,
+            cells.soft,
         ),
         Entry(
             "docvqa",
@@ -422,7 +261,7 @@ ENTRIES = {
             "val_v1.0_withQT.json (or val_v1.0.json) and documents/",
             official.read_docvqa,
             Hub(_ours("DocVQA"), "DocVQA", "validation"),
-            _docvqa,
+            cells.soft,
         ),
     )
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r2t2.data.catalogue import Entry, Hub
-from r2t2.data.rows import Row, Skip, text
+from r2t2.data.rows import Row, Skip, later, of_cell, text
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder, IterableDataset
@@ -72,10 +72,9 @@ class HubSource:
         self, cells: dict[str, Any], pictures: bool, shown: Callable[[str], Any] | None
     ) -> Row:
         if not pictures:
-            cells = {**cells, "image": {"path": "later"}, "decoded_image": {"path": "later"}}
-        elif shown is not None:
-            cells = {**cells, "image": shown(text(cells["imageId"]))}
-        return self._cells(cells)
+            return self._cells(cells, later)
+        cell = shown(text(cells["imageId"])) if shown else cells.get(self._hub.image)
+        return self._cells(cells, of_cell(cell))
 
     def state(self) -> dict[str, Any] | None:
         """Where it is, as JSON; `rows` goes on after it."""

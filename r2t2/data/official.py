@@ -9,17 +9,19 @@ from __future__ import annotations
 import base64
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from r2t2.data import cells
+from r2t2.data.cells import MME_PERCEPTION, Cells
 from r2t2.data.rows import (
+    NO_ANSWER,
     NO_PICTURE,
     Folder,
     Picture,
     Row,
     Skip,
-    at,
     most_common,
     reader,
     text,
@@ -28,20 +30,6 @@ from r2t2.data.rows import (
 
 Item = TypeVar("Item")
 Rows = Iterator[Row | Skip]
-MME_PERCEPTION = (
-    "existence",
-    "count",
-    "position",
-    "color",
-    "posters",
-    "celebrity",
-    "scene",
-    "landmark",
-    "artwork",
-    "OCR",
-)
-# MMBench numbers the rotations of a question by this much above the question itself.
-_ROTATION = 1_000_000
 
 
 def each(items: Iterable[Item], make: Callable[[Item], Row]) -> Rows:
@@ -64,84 +52,6 @@ def _coco(folder: Folder, name: str) -> Callable[[str], Picture]:
     return folder.pictures(name, f"coco/{name}")
 
 
-# What the hub's rows and the official files say in the same words.
-
-
-def mmbench(
-    index: str,
-    question: str,
-    hint: str,
-    choices: tuple[str, ...],
-    label: str,
-    category: str,
-    picture: Picture,
-) -> Row:
-    """A row of MMBench; a rotation of another row's choices is none of its own."""
-    if int(index) >= _ROTATION:
-        raise Skip("a rotation of another question (mmbench-circular makes them all)")
-    hint = "" if hint.lower() == "nan" else hint
-    return Row(
-        id=index,
-        question=question,
-        picture=picture,
-        label=label,
-        choices=choices,
-        category=category,
-        hint=hint,
-        prompt=mmbench_prompt(hint, question, choices),
-    )
-
-
-def mmbench_prompt(hint: str, question: str, choices: Sequence[str]) -> str:
-    """How MMBench puts a question."""
-    options = [f"{letter}. {choice}" for letter, choice in zip("ABCD", choices, strict=False)]
-    last = "Please select the correct answer from the options above."
-    return "\n".join(line for line in (hint, question, *options, last) if line)
-
-
-def mme(id: str, question: str, answer: str, category: str, picture: Picture) -> Row:
-    """A row of MME; the two questions of a picture form a group, and say how to answer."""
-    return Row(
-        id=id,
-        question=question,
-        picture=picture,
-        label=answer,
-        category=category,
-        group=id,
-        prompt=question,
-    )
-
-
-def mathvista(row: dict[str, Any], picture: Picture) -> Row:
-    """A row of MathVista; its `query` is the question as it is to be put."""
-    choices = tuple(map(text, row.get("choices") or ()))
-    label = text(row.get("answer"))
-    if not label or (choices and label not in choices):
-        raise Skip("without an answer")
-    told = row.get("metadata") or {}
-    return Row(
-        id=text(row["pid"]),
-        question=text(row["question"]),
-        picture=picture,
-        label=label,
-        choices=choices,
-        category=text(told.get("task")),
-        prompt=text(row.get("query")),
-        metric=_mathvista_metric(choices, text(row.get("answer_type")), text(row.get("precision"))),
-    )
-
-
-def _mathvista_metric(choices: tuple[str, ...], kind: str, precision: str) -> str:
-    if choices:
-        return "option:mathvista"
-    if kind == "integer":
-        return "number"
-    return f"number:{int(float(precision))}" if kind == "float" and precision else "match"
-
-
-# The files.
-
-
 def read_mmbench(folder: Folder) -> Rows:
     """The official TSV: pictures in base64; a short one is the index of the row that has it."""
     path = folder.find("mmbench_dev_en.tsv", "MMBench_DEV_EN.tsv", "*.tsv")
@@ -151,19 +61,9 @@ def read_mmbench(folder: Folder) -> Rows:
     pictures = {text(row["index"]): row["image"] for row in rows}
 
     def make(row: dict[str, str]) -> Row:
-        named = [(letter, text(row.get(letter))) for letter in "ABCD"]
-        choices = tuple(choice for _, choice in named if choice)
         data = row["image"]
         data = pictures.get(data, data) if len(data) < 64 else data
-        return mmbench(
-            text(row["index"]),
-            text(row["question"]),
-            text(row.get("hint")),
-            choices,
-            under(choices, row.get("answer")),
-            text(row.get("category")),
-            lambda: base64.b64decode(data),
-        )
+        return cells.mmbench(row, lambda: base64.b64decode(data))
 
     return each(rows, make)
 
@@ -183,9 +83,7 @@ def read_mme(folder: Folder) -> Rows:
 
     def make(item: tuple[str, Path, str]) -> Row:
         category, asked, line = item
-        question, tab, answer = line.rpartition("\t")
-        if not tab or answer.strip().lower() not in ("yes", "no"):
-            raise Skip("without an answer")
+        question, _, answer = line.rpartition("\t")
         shown = [
             place / f"{asked.stem}{suffix}"
             for place in (asked.parent, asked.parent.parent / "images")
@@ -194,8 +92,8 @@ def read_mme(folder: Folder) -> Rows:
         found = next((path for path in shown if path.is_file()), None)
         if found is None:
             raise FileNotFoundError(f"there is no picture of {asked} beside it or in images/")
-        id = f"{category}/{found.name}"
-        return mme(id, question.strip(), answer.strip(), category, found.read_bytes)
+        row = {"question_id": f"{category}/{found.name}", "category": category}
+        return cells.mme({**row, "question": question, "answer": answer}, found.read_bytes)
 
     return each(items(), make)
 
@@ -210,19 +108,10 @@ def read_cvbench(folder: Folder) -> Rows:
         if line.strip()
     ]
 
-    def make(item: tuple[Path, dict[str, Any]]) -> Row:
+    def make(item: tuple[Path, Cells]) -> Row:
         place, row = item
-        choices = tuple(map(text, row["choices"]))
-        return Row(
-            id=text(row["idx"]),
-            question=text(row["question"]),
-            picture=reader(place / "img" if (place / "img").is_dir() else place)(row["filename"]),
-            label=under(choices, row["answer"]),
-            choices=choices,
-            category=text(row["task"]),
-            group=text(row.get("source")),
-            prompt=text(row.get("prompt")),
-        )
+        shown = reader(place / "img" if (place / "img").is_dir() else place)
+        return cells.cvbench(row, shown(text(row["filename"])))
 
     return each(rows, make)
 
@@ -234,15 +123,9 @@ def read_gqa(folder: Folder) -> Rows:
     )
     shown = folder.pictures("images")
 
-    def make(item: tuple[str, dict[str, Any]]) -> Row:
+    def make(item: tuple[str, Cells]) -> Row:
         id, row = item
-        return Row(
-            id=id,
-            question=text(row["question"]),
-            picture=shown(f"{row['imageId']}.jpg"),
-            label=most_common([text(row.get("answer"))]),
-            category=text((row.get("types") or {}).get("structural")),
-        )
+        return cells.gqa({"id": id, **row}, shown(f"{row['imageId']}.jpg"))
 
     return each(asked.items(), make)
 
@@ -257,17 +140,8 @@ def read_scienceqa(folder: Folder) -> Rows:
     def make(id: str) -> Row:
         row = problems[id]
         if not row.get("image"):
-            raise Skip("without a picture")
-        choices = tuple(map(text, row["choices"]))
-        return Row(
-            id=id,
-            question=text(row["question"]),
-            picture=shown(f"{id}/{row['image']}"),
-            label=at(choices, row["answer"]),
-            choices=choices,
-            category=text(row.get("topic")),
-            hint=text(row.get("hint")),
-        )
+            raise Skip(NO_PICTURE)
+        return cells.scienceqa({"id": id, **row}, shown(f"{id}/{row['image']}"))
 
     return each(map(str, splits["test"]), make)
 
@@ -278,7 +152,7 @@ def read_ai2d(folder: Folder) -> Rows:
     root = next(p for p in (ids.parent, ids.parent / "ai2d") if (p / "questions").is_dir())
     plain, lettered = reader(root / "images"), reader(root / "abcLabels")
 
-    def items() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    def items() -> Iterator[tuple[str, str, Cells]]:
         for id in ids.read_text().split():
             path = root / "questions" / f"{Path(id).name}.png.json"
             if path.is_file():
@@ -286,16 +160,11 @@ def read_ai2d(folder: Folder) -> Rows:
                 for asked, row in told["questions"].items():
                     yield text(told["imageName"]), asked, row
 
-    def make(item: tuple[str, str, dict[str, Any]]) -> Row:
+    def make(item: tuple[str, str, Cells]) -> Row:
         name, asked, row = item
-        choices = tuple(map(text, row["answerTexts"]))
-        return Row(
-            id=text(row["questionId"]),
-            question=text(asked),
-            picture=(lettered if row.get("abcLabel") else plain)(name),
-            label=at(choices, row["correctAnswer"]),
-            choices=choices,
-        )
+        told = {"question": asked, "options": row["answerTexts"], "answer": row["correctAnswer"]}
+        picture = (lettered if row.get("abcLabel") else plain)(name)
+        return cells.ai2d({"id": row["questionId"], **told}, picture)
 
     return each(items(), make)
 
@@ -308,7 +177,7 @@ def read_physbench(folder: Folder) -> Rows:
     answers = _json(apart) if apart.is_file() else []
     by_id = {text(one["idx"]): one.get("answer") for one in answers}
 
-    def make(row: dict[str, Any]) -> Row:
+    def make(row: Cells) -> Row:
         names = list(row.get("file_name") or ())
         if row.get("mode") != "image-only" or len(names) != 1:
             raise Skip("not about one picture alone")
@@ -348,24 +217,15 @@ def read_textvqa(folder: Folder) -> Rows:
     """The validation questions, with the words that Rosetta read where its file is there."""
     asked = _json(folder.find("TextVQA_0.5.1_val.json", "*/TextVQA_0.5.1_val.json"))["data"]
     shown = folder.pictures("train_images", "*/train_images", "train_val_images/train_images")
-    words: dict[str, tuple[str, ...]] = {}
     try:
         read = _json(folder.find("TextVQA_Rosetta_OCR_v0.2_val.json"))["data"]
     except FileNotFoundError:
         read = []
-    for one in read:
-        words[text(one["image_id"])] = tuple(map(text, one["ocr_tokens"]))
+    words = {text(one["image_id"]): one["ocr_tokens"] for one in read}
 
-    def make(row: dict[str, Any]) -> Row:
-        answers = tuple(map(text, row.get("answers") or ()))
-        return Row(
-            id=text(row["question_id"]),
-            question=text(row["question"]),
-            picture=shown(f"{row['image_id']}.jpg"),
-            label=most_common(answers),
-            answers=answers,
-            texts=words.get(text(row["image_id"]), ()),
-        )
+    def make(row: Cells) -> Row:
+        id = text(row["image_id"])
+        return cells.soft({**row, "ocr_tokens": words.get(id)}, shown(f"{id}.jpg"))
 
     return each(asked, make)
 
@@ -377,19 +237,9 @@ def read_vqav2(folder: Folder) -> Rows:
     by_id = {one["question_id"]: one for one in said}
     shown = _coco(folder, "val2014")
 
-    def make(row: dict[str, Any]) -> Row:
-        told = by_id.get(row["question_id"])
-        if told is None:
-            raise Skip("without an answer")
-        answers = tuple(text(one["answer"]) for one in told["answers"])
-        return Row(
-            id=text(row["question_id"]),
-            question=text(row["question"]),
-            picture=shown(f"COCO_val2014_{row['image_id']:012d}.jpg"),
-            label=text(told["multiple_choice_answer"]),
-            answers=answers,
-            category=text(told.get("answer_type")),
-        )
+    def make(row: Cells) -> Row:
+        picture = shown(f"COCO_val2014_{row['image_id']:012d}.jpg")
+        return cells.soft({**by_id.get(row["question_id"], {}), **row}, picture)
 
     return each(asked, make)
 
@@ -399,16 +249,16 @@ def read_visual7w(folder: Folder) -> Rows:
     told = _json(folder.find("dataset_v7w_telling.json", "dataset.json"))
     shown = folder.pictures("images", "visual7w_images")
 
-    def items() -> Iterator[tuple[str, dict[str, Any]]]:
+    def items() -> Iterator[tuple[str, Cells]]:
         for image in told["images"]:
             for pair in image["qa_pairs"]:
                 yield text(image["filename"]), pair
 
-    def make(item: tuple[str, dict[str, Any]]) -> Row:
+    def make(item: tuple[str, Cells]) -> Row:
         name, row = item
         answer = text(row.get("answer"))
         if not answer:
-            raise Skip("without an answer")
+            raise Skip(NO_ANSWER)
         others = [text(one) for one in row.get("multiple_choices") or () if text(one) != answer]
         # The file lists the wrong ones alone; the right one's place must not tell it.
         place = int(row["qa_id"]) % (len(others) + 1)
@@ -457,7 +307,7 @@ def read_clevr(folder: Folder) -> Rows:
     images = path.parent.parent / "images" / "val"
     shown = reader(images if images.is_dir() else folder.find("**/images/val", "**/images"))
 
-    def make(row: dict[str, Any]) -> Row:
+    def make(row: Cells) -> Row:
         last = (row.get("program") or [{}])[-1]
         return Row(
             id=text(row.get("question_index", "")),
@@ -475,16 +325,8 @@ def read_aokvqa(folder: Folder) -> Rows:
     asked = _json(folder.find("aokvqa_v1p0_val.json"))
     shown = _coco(folder, "val2017")
 
-    def make(row: dict[str, Any]) -> Row:
-        choices = tuple(map(text, row["choices"]))
-        return Row(
-            id=text(row["question_id"]),
-            question=text(row["question"]),
-            picture=shown(f"{row['image_id']:012d}.jpg"),
-            label=at(choices, row.get("correct_choice_idx")),
-            choices=choices,
-            answers=tuple(map(text, row.get("direct_answers") or ())),
-        )
+    def make(row: Cells) -> Row:
+        return cells.aokvqa(row, shown(f"{row['image_id']:012d}.jpg"))
 
     return each(asked, make)
 
@@ -494,12 +336,12 @@ def read_tqa(folder: Folder) -> Rows:
     path = folder.find("train/tqa_v1_train.json", "**/tqa_v1_train.json", "**/tqa_v1_val.json")
     shown = reader(path.parent)
 
-    def items() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    def items() -> Iterator[tuple[str, str, Cells]]:
         for lesson in _json(path):
             for id, row in lesson["questions"]["diagramQuestions"].items():
                 yield text(lesson.get("lessonName")), id, row
 
-    def make(item: tuple[str, str, dict[str, Any]]) -> Row:
+    def make(item: tuple[str, str, Cells]) -> Row:
         lesson, id, row = item
         named = sorted(row["answerChoices"].items())
         choices = tuple(text(choice["processedText"]) for _, choice in named)
@@ -523,9 +365,9 @@ def read_mathvista(folder: Folder) -> Rows:
     path = folder.find("testmini.json", "data/testmini.json")
     shown = reader(folder.find("images", "*/images").parent)
 
-    def make(item: tuple[str, dict[str, Any]]) -> Row:
+    def make(item: tuple[str, Cells]) -> Row:
         id, row = item
-        return mathvista({"pid": id, **row}, shown(text(row["image"])))
+        return cells.mathvista({"pid": id, **row}, shown(text(row["image"])))
 
     return each(_json(path).items(), make)
 
@@ -535,16 +377,8 @@ def read_stvqa(folder: Folder) -> Rows:
     path = folder.find("train_task_3.json", "**/train_task_3.json")
     shown = reader(path.parent)
 
-    def make(row: dict[str, Any]) -> Row:
-        answers = tuple(map(text, row.get("answers") or ()))
-        return Row(
-            id=text(row["question_id"]),
-            question=text(row["question"]),
-            picture=shown(text(row["file_path"])),
-            label=most_common(answers),
-            answers=answers,
-            category=text(row.get("dataset")),
-        )
+    def make(row: Cells) -> Row:
+        return cells.soft(row, shown(text(row["file_path"])))
 
     return each(_json(path)["data"], make)
 
@@ -554,16 +388,7 @@ def read_docvqa(folder: Folder) -> Rows:
     path = folder.find("val_v1.0_withQT.json", "val_v1.0.json", "**/val_v1.0*.json")
     shown = reader(path.parent if (path.parent / "documents").is_dir() else path.parent / "val")
 
-    def make(row: dict[str, Any]) -> Row:
-        answers = tuple(map(text, row.get("answers") or ()))
-        kinds = row.get("question_types") or ("",)
-        return Row(
-            id=text(row["questionId"]),
-            question=text(row["question"]),
-            picture=shown(text(row["image"])),
-            label=most_common(answers),
-            answers=answers,
-            category=text(kinds[0]),
-        )
+    def make(row: Cells) -> Row:
+        return cells.soft(row, shown(text(row["image"])))
 
     return each(_json(path)["data"], make)

@@ -21,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from r2t2 import apart
 from r2t2.data import stored
@@ -41,6 +42,7 @@ from r2t2.data.world import BENCHMARKS, SIZES
 from r2t2.files import sound
 from r2t2.images import MAX_BYTES
 from r2t2.paths import data_folder
+from r2t2.samples import Sample
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".zip")
 COLUMNS = (
@@ -155,6 +157,9 @@ def _take(
     if len(set(ids)) < len(ids):
         twice = next(id for id in ids if ids.count(id) > 1)
         raise ValueError(f"column id: {twice[:80]!r} is there twice")
+    if metric:
+        # A metric that there is not is refused here and not in the middle of a run.
+        Sample(name, "", Image.Image, "", metric=metric).is_correct("")
     about = About(name, title, role, metric or "match", strict=True)
     stored.store(about, Files(title, lambda: iter(rows), len(rows)), False, report, folder)
 
@@ -237,12 +242,7 @@ def _open(file: Path, images: Path | None) -> Opened:
         raise ValueError(f"{file.name} is larger than any table of questions")
     place = images or file.resolve().parent
 
-    def shown(cell: Any) -> Picture:
-        if not isinstance(cell, str):
-            return of_cell(_embedded(cell))
-        name = cell.strip()
-        if not name:
-            raise Skip("empty")
+    def named(name: str) -> Picture:
         if images is not None and Path(name).is_absolute():
             try:
                 name = str(Path(name).relative_to(images.resolve()))
@@ -250,12 +250,21 @@ def _open(file: Path, images: Path | None) -> Opened:
                 raise ValueError(f"{name[:200]!r} does not lie in {images}") from None
         return inside(place, name).read_bytes
 
-    return _cells(file.suffix.lower(), lambda: file.open("rb")), shown
+    return _cells(file.suffix.lower(), lambda: file.open("rb")), _shown(named)
 
 
-def _embedded(cell: Any) -> Any:
-    """A picture inside a Parquet file; a path there is nobody's business."""
-    return {"bytes": cell.get("bytes")} if isinstance(cell, dict) else cell
+def _shown(named: Callable[[str], Picture]) -> Callable[[Any], Picture]:
+    """The picture of a cell: a name, or in a Parquet file the picture itself."""
+
+    def shown(cell: Any) -> Picture:
+        if not isinstance(cell, str):
+            # A path beside the bytes is nobody's business.
+            return of_cell({"bytes": cell.get("bytes")} if isinstance(cell, dict) else cell)
+        if not cell.strip():
+            raise Skip("empty")
+        return named(cell.strip())
+
+    return shown
 
 
 def _open_archive(archive: zipfile.ZipFile) -> Opened:
@@ -276,19 +285,16 @@ def _open_archive(archive: zipfile.ZipFile) -> Opened:
     above = PurePosixPath(table.filename).parent
     by_name = {PurePosixPath(one.filename): one for one in files}
 
-    def shown(cell: Any) -> Picture:
-        if not isinstance(cell, str):
-            return of_cell(_embedded(cell))
-        name = cell.strip()
-        if not name:
-            raise Skip("empty")
+    def named(name: str) -> Picture:
         entry = by_name.get(above / PurePosixPath(name.replace("\\", "/")))
         if entry is None:
             raise FileNotFoundError(f"there is no {name[:200]!r} beside the table in the zip file")
         return partial(archive.read, sound(entry, MAX_BYTES))
 
     data = archive.read(table)
-    return _cells(PurePosixPath(table.filename).suffix.lower(), lambda: io.BytesIO(data)), shown
+    return _cells(PurePosixPath(table.filename).suffix.lower(), lambda: io.BytesIO(data)), _shown(
+        named
+    )
 
 
 def _cells(suffix: str, opened: Callable[[], Any]) -> Iterator[dict[str, Any]]:

@@ -56,7 +56,7 @@ SIZES = {"mmbench": 2, "mme": 4, "cvbench": 2, "vqav2": 3, "visual7w": 2, "cocoq
 SIZES |= {"mathvista": 3}
 SKIPPED = {
     "mmbench": {"a rotation of another question (mmbench-circular makes them all)": 1},
-    "scienceqa": {"without a picture": 1},
+    "scienceqa": {"without exactly one picture": 1},
     "physbench": {"not about one picture alone": 1, "without an answer": 1},
     "aokvqa": {"without an answer": 1},
 }
