@@ -80,8 +80,8 @@ def overlap(stored: ReferenceSet) -> None:
         return
     if found.empty:
         return
-    left_out = int(found["references left out"].sum())
-    with st.expander(f"Overlap with benchmarks: {left_out:,} left out", icon=":material/join:"):
+    said = "" if found["references left out"].any() else ": none"
+    with st.expander(f"Overlap with benchmarks{said}", icon=":material/join:"):
         show.table(
             found,
             "overlap",

@@ -27,7 +27,7 @@ def panel() -> None:
             "data",
             "The paper's datasets and your own. What is here can be run (a benchmark) or made a "
             "reference set of; the others are fetched, or taken from their official files, by "
-            "python -m r2t2 data get NAME.",
+            "`python -m r2t2 data get NAME`.",
         )
         _form()
 
@@ -35,7 +35,13 @@ def panel() -> None:
 def _form() -> None:
     with st.form("data-add", clear_on_submit=False, border=False):
         st.markdown("**Add your own**")
-        file = st.file_uploader("Pictures and their table", type="zip", help=_HELP, key="data-file")
+        file = st.file_uploader(
+            "Pictures and their table",
+            type="zip",
+            max_upload_size=500,
+            help=_HELP,
+            key="data-file",
+        )
         left, right = st.columns(2)
         name = left.text_input(
             "Name",
