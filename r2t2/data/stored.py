@@ -34,6 +34,8 @@ FORMAT = 1
 # One component of a path; "+" joins names.
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,49}")
 _MANIFEST = "manifest.json"
+# What a dataset that is not whole yet is taken from.
+_SOURCE = "source.txt"
 _TEXTS = ("id", "question", "label", "category", "group", "hint", "prompt", "metric")
 _LISTS = ("choices", "answers", "texts")
 # holder: the position of the row that has the picture's bytes; its own for the first of them.
@@ -237,10 +239,14 @@ def store(
     folder = folder or data_folder() / about.name
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if again:
+        begun = folder / _SOURCE
+        # Parts of one source do not go on with another's rows.
+        other = begun.exists() and begun.read_text() != source.told
+        if again or other:
             for path in folder.glob("[!.]*"):
                 path.unlink()
         if not (folder / _MANIFEST).exists():
+            begun.write_text(source.told)
             _Writing(folder, about, source, report).all()
     return Stored(folder, json.loads((folder / _MANIFEST).read_text()))
 
@@ -393,7 +399,8 @@ class _Writing:
         }
         with written(self._folder / _MANIFEST) as part:
             part.write_text(json.dumps(manifest, indent=1) + "\n")
-        self._drawn.unlink(missing_ok=True)
+        for done in (self._drawn, self._folder / _SOURCE):
+            done.unlink(missing_ok=True)
 
 
 def fingerprint(table: pa.Table) -> str:

@@ -222,6 +222,16 @@ def test_what_was_cut_off_goes_on_after_the_last_whole_part(folder):
     assert kept.manifest["fingerprint"] == direct.manifest["fingerprint"]
 
 
+def test_what_was_cut_off_begins_anew_from_another_source(folder):
+    about = stored.About("cut", "Cut", "benchmark")
+    with pytest.raises(OSError, match="cut"):
+        stored.store(about, _Broken(590))
+    other = _Broken(10**6)
+    other.told = "another test"
+    assert stored.store(about, other).manifest["source"] == "another test"
+    assert other.began == [0]
+
+
 def test_a_hub_split_goes_on_from_the_row_that_it_was_left_at(folder, monkeypatch):
     rows = layouts.HUB["vqav2"]["data/validation-00000-of-00001.parquet"]
     many = [{**rows[0], "question_id": i} for i in range(20)]
