@@ -10,7 +10,7 @@ import streamlit as st
 from r2t2.analysis import flips as analysis
 from r2t2.figures import flips as figures
 from r2t2.figures.style import label
-from r2t2.ui import filters, flips, runs, samples, show, specs
+from r2t2.ui import filters, flips, runs, samples, scores, show, specs
 from r2t2.ui.flips import Story
 from r2t2.ui.state import bound, framed, put
 
@@ -145,7 +145,10 @@ def turns(paths: pd.DataFrame, name: str, said: str, changes: str = flips.ANY) -
 
 def confidence(told: Story, options: DeltaGenerator) -> None:
     """Confidence gained and lost, by outcome."""
-    bins = analysis.confidence_changes(told.samples)
+    bins = analysis.confidence_changes(told.samples.dropna(subset=["confidence_change"]))
+    if bins.empty:
+        show.empty("No confidence is known", "Other evaluators' files do not tell it.")
+        return
     show.figure(
         figures.confidence_changes(bins),
         bins,
@@ -245,7 +248,7 @@ def explore(found: list[Run], controls: list[Run]) -> None:
 framed()
 st.title("Flips", anchor=False)
 st.caption("Which answers re-routing turns right, which it turns wrong, when, and for how long.")
-every = runs.chosen()
+every = runs.chosen(evaluations=True)
 if not every:
     show.empty(
         "No complete runs in this run set",
@@ -266,6 +269,7 @@ if not found:
         "python -m r2t2 run --strategy ngd",
     )
     st.stop()
+scores.definitions(found)
 controls = flips.beside(found, every)
 try:
     flips.headline(flips.story(found, controls))

@@ -12,7 +12,7 @@ from r2t2.analysis.results import ALL_CONTROLS, MEAN, OUTCOMES, outcomes
 from r2t2.figures import results as figures
 from r2t2.figures.style import label
 from r2t2.rerouting.settings import COMPARED
-from r2t2.ui import filters, listen, results, runs, samples, show
+from r2t2.ui import filters, listen, results, runs, samples, scores, show
 from r2t2.ui.state import PAGES, address, bound, framed, put
 
 if TYPE_CHECKING:
@@ -46,11 +46,13 @@ def measured(found: list[Run]) -> None:
         picked = filters.benchmark(found)
     with right:
         focus = filters.strategy(found)
+    scores.definitions(picked)
     named = dict.fromkeys(runs.variant(run) for run in found)
+    others = {runs.variant(run) for run in found if run.spec.external}
     rows = st.multiselect(
         "Rows",
         [name for name in named if name not in ALL_CONTROLS],
-        default=[name for name in named if name in COMPARED],
+        default=[name for name in named if name in COMPARED or name in others],
         format_func=label,
         help="Strategies and their variants. The controls are always shown: a gain without them "
         "says little.",
@@ -72,11 +74,17 @@ def strategies(picked: list[Run], shown: list[str]) -> None:
     table = table[table["strategy"].isin(shown)]
     seeds = len(results.seeds(picked))
     rows = table[table["benchmark"] == results.place(picked)]
+    own = scores.own(picked)
     numbers(
-        results.summary(rows, seeds),
+        results.summary(rows, seeds, own),
         "results",
         "Accuracy, gain over base with McNemar's p, the share of the oracle's gain, and flips "
         "(paper: table 2, figure 5). A gain that a control has too is not re-routing."
+        + (
+            " The score is the benchmark's own; in the mean, in percent of the highest there is."
+            if not own.empty
+            else ""
+        )
         + (f" Pooled over {seeds} seeds." if seeds > 1 else ""),
         data=rows,
     )
@@ -92,7 +100,9 @@ def benchmarks(picked: list[Run], everything: list[Run], shown: list[str]) -> No
     """Every benchmark beside the others: as dots, round a circle, or as tables."""
     st.subheader("Benchmark by benchmark", anchor=False)
     several = len(results.seeds(picked)) > 1
-    chosen = view("results-view", "Dots", "Radar", *TABLES, *(["Seeds"] if several else []))
+    own = scores.own(everything)
+    more = [*(["Own scores"] if not own.empty else []), *(["Seeds"] if several else [])]
+    chosen = view("results-view", "Dots", "Radar", *TABLES, *more)
     table = runs.results(everything)
     table = table[table["strategy"].isin(shown)]
     per_benchmark = table[table["benchmark"] != MEAN]
@@ -111,6 +121,20 @@ def benchmarks(picked: list[Run], everything: list[Run], shown: list[str]) -> No
             "radar",
             "Accuracy on every benchmark (paper: figure 1). Grey: the best control of each. Areas "
             "exaggerate differences; the dots do not.",
+        )
+    elif chosen == "Own scores":
+        numbers(
+            results.wide(table, "score"),
+            "scores",
+            "Each benchmark's own score, in percent or, of MME, in points; the mean takes points "
+            "in percent of their maximum (paper: section 4.1).",
+        )
+        numbers(
+            results.score_rows(own, shown),
+            "own",
+            "Where the own score is not the accuracy: with 95 % intervals by bootstrap of what is "
+            "scored together. McNemar's p, above, is of right answers.",
+            data=own,
         )
     elif chosen == "Seeds":
         numbers(
@@ -208,6 +232,7 @@ def drill_down(picked: list[Run], strategy: str, names: list[str]) -> None:
         "Outcome", OUTCOMES, default=OUTCOMES[1], required=True, **bound("results-outcome")
     )
     of = [run for run in picked if runs.variant(run) == strategy]
+    there: dict[str, Any] = {} if of[0].spec.external else {"strategy": of[0].spec.strategy}
     rows = runs.samples(of, "category", "label", "base_answer", "answer")
     rows = rows[outcomes(rows) == outcome]
     if category != ANY:
@@ -218,7 +243,7 @@ def drill_down(picked: list[Run], strategy: str, names: list[str]) -> None:
         "results-samples",
         "The samples of the category and the outcome; below each, the answers before and after.",
         answers,
-        strategy=of[0].spec.strategy,
+        **there,
     )
 
 

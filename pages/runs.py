@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from functools import partial
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from r2t2.ui import data, jobs, runs, show
 from r2t2.ui.state import bound, framed
 
 if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
     from r2t2.runs.store import Run
 
 
@@ -26,7 +29,10 @@ def listed(found: list[Run]) -> pd.DataFrame:
     """One row per run of the cache."""
     table = runs.figures(found)
     accuracy, base = 100 * table["accuracy"], 100 * table["base_accuracy"]
-    seconds = [run.manifest.get("timings", {}).get("wall_seconds") for run in found]
+    seconds = [
+        None if run.spec.external else run.manifest.get("timings", {}).get("wall_seconds")
+        for run in found
+    ]
     return pd.DataFrame(
         {
             "id": table["id"],
@@ -50,7 +56,8 @@ def listed(found: list[Run]) -> pd.DataFrame:
 def status(run: Run) -> str:
     """complete, imported (and complete), running, or unfinished: nobody is at work on it."""
     if run.status == "complete":
-        return "imported" if "imported" in run.manifest else "complete"
+        others = run.spec.external or "imported" in run.manifest
+        return "imported" if others else "complete"
     return "running" if run.busy else "unfinished"
 
 
@@ -153,6 +160,16 @@ def actions(picked: list[Run]) -> None:
                 on_click="ignore",
                 icon=":material/download:",
             )
+        if len(whole) == 1:
+            st.download_button(
+                "Samples for lmms-eval",
+                partial(logged, whole[0]),
+                f"{whole[0].spec.folder}_samples.jsonl",
+                mime="application/jsonl",
+                on_click="ignore",
+                icon=":material/download:",
+                help="A line of JSON per sample, as lmms-eval logs them.",
+            )
         if st.button(f"Delete {counted(picked)} …", icon=":material/delete:"):
             delete(picked)
 
@@ -177,6 +194,15 @@ def exported(some: list[Run]) -> bytes:
     buffer = BytesIO()
     export_runs(some, buffer)
     return buffer.getvalue()
+
+
+def logged(run: Run) -> str:
+    """A run's samples as lmms-eval logs them."""
+    from r2t2.runs.evaluations import export_samples
+
+    text = StringIO()
+    export_samples(run, text)
+    return text.getvalue()
 
 
 def resume(partly: list[Run]) -> None:
@@ -246,7 +272,10 @@ def details(run: Run) -> None:
     }
     for name, seconds in manifest.get("timings", {}).items():
         told[name.replace("_", " ")] = f"{seconds:,}"
-    told |= {name.replace("_", " "): f"{value:g}" for name, value in run.figures.items()}
+    told |= {
+        name.replace("_", " "): value if isinstance(value, str) else f"{value:g}"
+        for name, value in run.figures.items()
+    }
     with right:
         facts("manifest", list(told.items()), "What its manifest tells.")
 
@@ -299,6 +328,57 @@ def take_in() -> None:
         st.session_state["runs-imported"] = error
 
 
+def lay_beside() -> None:
+    """Take in another evaluator's results."""
+    from r2t2.runs.evaluations import MOST_LETTERS, SUFFIXES, base_runs
+
+    with st.expander("Lay another evaluator's results beside yours", icon=":material/compare:"):
+        bases = base_runs(runs_folder())
+        if not bases:
+            st.write("They are laid over a run of base on the same benchmark; there is none yet:")
+            st.code("python -m r2t2 run --strategy base", language="bash")
+            return
+        with st.form("evaluation", border=False):
+            left, middle, right = st.columns(3)
+            base = left.selectbox("Base run", bases, format_func=samples_of)
+            name = middle.text_input("Shown as", placeholder="lmms-eval", max_chars=MOST_LETTERS)
+            column = right.text_input("Column of scores", placeholder="found by its name")
+            file = st.file_uploader(
+                "Samples that lmms-eval logged (.jsonl), or a result file of VLMEvalKit",
+                type=[suffix[1:] for suffix in SUFFIXES],
+                max_upload_size=64,
+            )
+            if st.form_submit_button("Lay beside") and file is not None:
+                take_beside(file, base, name, column)
+        st.caption(
+            "Its samples are found by name or, where names differ, by position; scores are taken "
+            "from it as they are, and count as correct from 0.5 on. Results and Flips show it."
+        )
+
+
+def samples_of(run: Run) -> str:
+    """The samples that a run is of, in a line."""
+    of = run.spec
+    return f"{of.benchmark} · {of.model} · seed {of.seed} · {of.size:,} samples"
+
+
+def take_beside(file: UploadedFile, base: Run, name: str, column: str) -> None:
+    """Import an uploaded file as another evaluator's results, and say what became of it."""
+    from r2t2.runs.evaluations import import_evaluation
+    from r2t2.runs.store import RunLocked
+
+    try:
+        with st.spinner("Reading …"), tempfile.TemporaryDirectory() as folder:
+            kept = Path(folder) / re.sub(r"[^\w.-]", "_", file.name[-80:])
+            with kept.open("wb") as target:
+                shutil.copyfileobj(file, target)
+            done = import_evaluation(kept, base, name, runs_folder(), column.strip() or None)
+    except (ValueError, OSError, RunLocked) as error:
+        show.failure(error, "Nothing was taken in.")
+    else:
+        st.success(done.told, icon=":material/check:")
+
+
 def skipped() -> None:
     """Folders of the cache that hold no readable run or job, with the reason."""
     from r2t2.runs.jobs import scan
@@ -340,4 +420,5 @@ else:
     )
 bring()
 data.panel()
+lay_beside()
 skipped()

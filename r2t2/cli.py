@@ -436,11 +436,13 @@ def delete_run(
 
 @runs_app.command("export")
 def export_run(run_ids: list[str], to: Path) -> None:
-    """Write a run's sample rows to a .csv or .parquet file, or whole runs to a .zip file.
+    """Write a run's sample rows to a .csv, .parquet or .jsonl file, or whole runs to a .zip file.
 
-    What is in a .zip file, `runs import` takes into another cache.
+    What is in a .zip file, `runs import` takes into another cache. A .jsonl file has the samples
+    as lmms-eval logs them.
     """
     from r2t2.runs.archive import export_runs
+    from r2t2.runs.evaluations import export_samples
     from r2t2.runs.store import find
 
     found = [find(runs_folder(), run_id) for run_id in run_ids]
@@ -449,11 +451,16 @@ def export_run(run_ids: list[str], to: Path) -> None:
             export_runs(found, part)
         err.print(f"{len(found)} runs in {to}", highlight=False)
         return
-    if to.suffix not in (".csv", ".parquet") or len(found) > 1:
+    if to.suffix not in (".csv", ".parquet", ".jsonl") or len(found) > 1:
         raise ValueError(
             f"cannot export {len(found)} runs to {to.name}; name a file that ends in .zip, or in "
-            ".csv or .parquet for the sample rows of one run"
+            ".csv, .parquet or .jsonl for the sample rows of one run"
         )
+    if to.suffix == ".jsonl":
+        with written(to) as part, part.open("w", encoding="utf-8") as file:
+            export_samples(found[0], file)
+        err.print(f"{found[0].done} rows in {to}")
+        return
     samples = found[0].samples()
     if to.suffix == ".csv":
         samples.to_csv(to, index=False)
@@ -474,6 +481,41 @@ def import_run(file: Path) -> None:
     for imported in import_runs(file, runs_folder()):
         said = "added" if imported.added else "already there"
         typer.echo(f"{imported.run.folder.name}: {said}")
+
+
+@runs_app.command("import-evaluation")
+def import_evaluation_command(
+    file: Path,
+    benchmark: Annotated[str, typer.Option(help="The benchmark that the file is of.")],
+    name: Annotated[str, typer.Option("--as", help="What tables call these results.")],
+    model: Annotated[str, typer.Option(help="Whose base run they are laid over.")] = "mini",
+    seed: Annotated[
+        int | None, typer.Option(help="Of the benchmark, where there are many.")
+    ] = None,
+    score: Annotated[
+        str | None, typer.Option(help="The column with the scores, from 0 to 1.")
+    ] = None,
+) -> None:
+    """Lay another evaluator's results beside one's own: lmms-eval's samples or VLMEvalKit's file.
+
+    They are matched to the samples of the base run of the same benchmark, by name or by position.
+    """
+    from r2t2.runs.evaluations import base_runs, import_evaluation
+
+    found = [
+        run
+        for run in base_runs(runs_folder())
+        if (run.spec.model, run.spec.benchmark) == (model, benchmark)
+        and seed in (None, run.spec.seed)
+    ]
+    if not found:
+        raise KeyError(
+            f"there is no base run of {model} on {benchmark}; make it with 'python -m r2t2 run "
+            f"--strategy base --benchmark {benchmark} --model {model}'"
+        )
+    base = max(found, key=lambda run: (run.spec.size, -run.spec.seed))
+    done = import_evaluation(file, base, name, runs_folder(), score)
+    typer.echo(f"{done.run.folder.name}: {done.told}")
 
 
 @app.command()

@@ -6,7 +6,6 @@ would tell its answer, so that re-routing does not listen to it (`Setting.guard`
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,19 +14,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, UInt64
 
+from r2t2.metrics import plain
 from r2t2.rerouting.settings import Guard
 from r2t2.samples import Sample
 
 # So many of a hash's 256 bits may differ. The same picture, half as large or as a JPEG of quality
 # 60, differs in 14 at most, rendered scenes of one generator in 72 at least (docs/data.md).
 NEAR = 20
-_ARTICLES = {"a", "an", "the"}
-
-
-def normalised(text: str) -> str:
-    """A text without case, punctuation and articles."""
-    words = re.sub(r"[^\w\s]", " ", text.lower()).split()
-    return " ".join(word for word in words if word not in _ARTICLES)
 
 
 def traces(samples: Iterable[Sample]) -> pd.DataFrame:
@@ -39,14 +32,13 @@ def traces(samples: Iterable[Sample]) -> pd.DataFrame:
     order of the alphabet, empty where there are fewer than two.
     """
     rows = [
-        (sample.picture, normalised(sample.question), _choices(sample.choices))
-        for sample in samples
+        (sample.picture, plain(sample.question), _choices(sample.choices)) for sample in samples
     ]
     return pd.DataFrame(rows, columns=["picture", "question", "choices"], dtype=object)
 
 
 def _choices(choices: Sequence[str]) -> str:
-    return "\n".join(sorted(map(normalised, choices))) if len(choices) > 1 else ""
+    return "\n".join(sorted(map(plain, choices))) if len(choices) > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +99,7 @@ class Known:
         return np.bitwise_count(self._bits ^ bits).sum(1) <= NEAR
 
     def _overlap(self, sample: Sample, picture: frozenset[int]) -> Overlap:
-        asked = self._asked.get(normalised(sample.question), set())
+        asked = self._asked.get(plain(sample.question), set())
         own = _choices(sample.choices)
         same = (i for i in asked if own and self._choices[i] == own)
         return Overlap(picture, frozenset(same), frozenset(asked))

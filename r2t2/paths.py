@@ -50,6 +50,11 @@ def checkpoint_folder(name: str) -> Path:
     return cache_folder() / "checkpoints" / name
 
 
+def auxiliary_folder() -> Path:
+    """Where it is kept what auxiliary models saw in pictures."""
+    return cache_folder() / "auxiliary"
+
+
 def shipped_checkpoint() -> Path:
     """Where the embedded model's checkpoint ships."""
     return Path(__file__).resolve().parent / "models" / "mini" / "checkpoint"

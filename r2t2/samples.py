@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from PIL import Image
+
+from r2t2 import metrics
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Sample:
     dataset, category : where it comes from and its kind, for tables and filters.
     answers : all that annotators gave, for metrics that weigh them; empty where the label is all.
     hint : text that belongs to the question, put before it; mostly empty.
-    metric : how an answer is scored, a name in `r2t2.metrics`.
-    group : of samples that are scored together (the two questions of an image in MME).
+    metric : how an answer is scored, a name that `r2t2.metrics.metric` knows.
+    group : of samples that are scored together: an image of MME with its two questions, a
+        question of MMBench with its rotations, a source of CV-Bench ("ADE20K").
     texts : words that an OCR system read in the image, where the dataset has them.
     prompt : the question as its benchmark itself puts it, choices and all; mostly empty.
     picture : what is the same for the same image in whatever file (`r2t2.overlap`); empty where
@@ -53,16 +55,25 @@ class Sample:
         """The RGB image, loaded once."""
         return self.load_image()
 
-    def is_correct(self, answer: str) -> bool:
-        """Whether `answer` equals the label; case, articles and punctuation do not count.
+    def score(self, answer: str) -> float:
+        """What `answer` is worth under the sample's metric, from 0 to 1.
 
         Raises
         ------
-        ValueError : the sample has no label.
+        ValueError : the sample has no label, or its metric is none of `r2t2.metrics`.
         """
         if self.label is None:
             raise ValueError(f"sample {self.id} has no label, so no answer to it can be scored")
-        return _normalise(answer) == _normalise(self.label)
+        return metrics.metric(self.metric).score(answer, self)
+
+    def is_correct(self, answer: str) -> bool:
+        """Whether `answer` counts as correct under the sample's metric.
+
+        Raises
+        ------
+        ValueError : as `score` says.
+        """
+        return metrics.is_correct(self.score(answer))
 
 
 class Dataset(Sequence[Sample]):
@@ -103,8 +114,3 @@ class Dataset(Sequence[Sample]):
         if n is None:
             return self
         return Dataset(self.name, min(n, self._size), self._make, self.fingerprint)
-
-
-def _normalise(text: str) -> str:
-    words = re.sub(r"[^\w\s]", " ", text.lower()).split()
-    return " ".join(word for word in words if word not in ("a", "an", "the"))

@@ -75,10 +75,13 @@ def results_table(figures: pd.DataFrame) -> pd.DataFrame:
     samples), wrong_to_right and right_to_wrong (percent of base's wrong and of its right
     answers), oracle_share (percent of the oracle's gain; nan where the oracle gains less than a
     point), lowest_seed and highest_seed (the lowest and the highest accuracy of a model and
-    seed). Accuracies are percentages.
+    seed); score, the benchmark's own (docs/metrics.md), its gain over base score_gain, and the
+    highest there could be, maximum: 100, or points where the benchmark counts in points; in the
+    mean, of the scores in percent of that (paper, section 4.1). Accuracies are percentages.
     """
     counts = _counts(figures, "benchmark")
-    table = _shares(counts, "benchmark")
+    scores = _own_scores(figures)
+    table = _shares(counts, "benchmark").merge(scores, on=["benchmark", "strategy"])
     means = [
         _mean_row(rows, counts.xs(strategy, level="strategy"))
         for strategy, rows in table.groupby("strategy", sort=False, observed=True)
@@ -130,6 +133,32 @@ def _counts(figures: pd.DataFrame, by: str) -> pd.DataFrame:
     return counted.groupby([by, "strategy"], sort=False).sum()
 
 
+def _own_scores(figures: pd.DataFrame) -> pd.DataFrame:
+    """score, score_gain and maximum of every benchmark and strategy, models and seeds pooled.
+
+    Figures that were counted from right answers alone have accuracies for scores.
+    """
+    if "score" not in figures:
+        figures = figures.assign(
+            score=figures["accuracy"], base_score=figures["base_accuracy"], maximum=1.0
+        )
+    n, highest = figures["n"].to_numpy(float), figures["maximum"].to_numpy(float)
+    unit = np.where(highest == 1, 100.0, 1.0)
+    score, base = (unit * figures[name].to_numpy(float) for name in ("score", "base_score"))
+    weighed = pd.DataFrame(
+        {
+            "benchmark": figures["benchmark"].astype(str).to_numpy(),
+            "strategy": figures["strategy"].astype(str).to_numpy(),
+            "n": n,
+            "score": n * score,
+            "score_gain": n * (score - base),
+            "maximum": n * unit * highest,
+        }
+    )
+    sums = weighed.groupby(["benchmark", "strategy"], sort=False).sum()
+    return sums.div(sums.pop("n"), axis=0).reset_index()
+
+
 def _shares(counts: pd.DataFrame, by: str) -> pd.DataFrame:
     rows = []
     for group, strategy, n, right, base, gained, lost in counts.reset_index().itertuples(
@@ -166,6 +195,9 @@ def _mean_row(rows: pd.DataFrame, counts: pd.DataFrame) -> dict[str, object]:
         "low": max(accuracy - 100 * Z * error, 0.0),
         "high": min(accuracy + 100 * Z * error, 100.0),
         "gain": float(rows["gain"].mean()),
+        "score": float((100 * rows["score"] / rows["maximum"]).mean()),
+        "score_gain": float((100 * rows["score_gain"] / rows["maximum"]).mean()),
+        "maximum": 100.0,
         "p": mcnemar(total["gained"], total["lost"]),
         "wrong_to_right": _percent(total["gained"], total["n"] - total["base"]),
         "right_to_wrong": _percent(total["lost"], total["base"]),

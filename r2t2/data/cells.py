@@ -7,20 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from r2t2.data.rows import NO_ANSWER, Picture, Row, Skip, at, most_common, text, under
+from r2t2.metrics import PERCEPTION
 
 Cells = dict[str, Any]
-MME_PERCEPTION = (
-    "existence",
-    "count",
-    "position",
-    "color",
-    "posters",
-    "celebrity",
-    "scene",
-    "landmark",
-    "artwork",
-    "OCR",
-)
 # MMBench numbers the rotations of a question by this much above the question itself.
 _ROTATION = 1_000_000
 
@@ -57,7 +46,7 @@ def mmbench_prompt(hint: str, question: str, choices: Sequence[str]) -> str:
 
 def mme(row: Cells, picture: Picture) -> Row:
     """A row of MME; the two questions of a picture form a group, and say how to answer."""
-    if row["category"] not in MME_PERCEPTION:
+    if row["category"] not in PERCEPTION:
         raise Skip("of a cognition category")
     id, question = text(row["question_id"]), text(row["question"])
     return Row(

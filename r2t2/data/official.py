@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from r2t2.data import cells
-from r2t2.data.cells import MME_PERCEPTION, Cells
+from r2t2.data.cells import Cells
 from r2t2.data.rows import (
     NO_ANSWER,
     NO_PICTURE,
@@ -27,6 +27,7 @@ from r2t2.data.rows import (
     text,
     under,
 )
+from r2t2.metrics import PERCEPTION
 
 Item = TypeVar("Item")
 Rows = Iterator[Row | Skip]
@@ -75,7 +76,7 @@ def read_mme(folder: Folder) -> Rows:
     root = next(p for p in (root / "MME_Benchmark_release_version", root) if p.is_dir())
 
     def items() -> Iterator[tuple[str, Path, str]]:
-        for category in MME_PERCEPTION:
+        for category in PERCEPTION:
             for asked in sorted((root / category).rglob("*.txt")):
                 for line in asked.read_text(encoding="utf-8").splitlines():
                     if line.strip():

@@ -21,7 +21,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from r2t2 import apart
 from r2t2.data import stored
@@ -41,8 +40,8 @@ from r2t2.data.stored import NAME, About, Files, Report, Stored
 from r2t2.data.world import BENCHMARKS, SIZES
 from r2t2.files import sound
 from r2t2.images import MAX_BYTES
+from r2t2.metrics import metric as metric_of
 from r2t2.paths import data_folder
-from r2t2.samples import Sample
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".zip")
 COLUMNS = (
@@ -159,7 +158,7 @@ def _take(
         raise ValueError(f"column id: {twice[:80]!r} is there twice")
     if metric:
         # A metric that there is not is refused here and not in the middle of a run.
-        Sample(name, "", Image.Image, "", metric=metric).is_correct("")
+        metric_of(metric)
     about = About(name, title, role, metric or "match", strict=True)
     stored.store(about, Files(title, lambda: iter(rows), len(rows)), False, report, folder)
 

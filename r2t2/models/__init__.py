@@ -22,14 +22,19 @@ class Family:
     ----------
     module, cls : the class on the contract; it is made from a name and a device.
     usual : the hub name that may be left out.
+    notice : the module whose `notice(name)` says what a user must know before loading.
     """
 
     module: str
     cls: str
     usual: str = ""
+    notice: str = ""
 
 
-FAMILIES = {"hf": Family("r2t2.models.sparse.model", "Sparse")}
+FAMILIES = {
+    "hf": Family("r2t2.models.sparse.model", "Sparse"),
+    "moai": Family("r2t2.models.moai.model", "MoAI", "BK-Lee/MoAI-7B", "r2t2.models.moai.notice"),
+}
 
 
 def family_of(name: str) -> Family | None:
@@ -42,7 +47,7 @@ def load_model(name: str = "mini", device: str = "auto") -> RoutedModel:
 
     "mini" is the embedded model that ships; "mini-1" the one trained from seed 1 by
     `python -m r2t2 train --seed 1`; "hf:NAME?OPTION=VALUE&..." a sparse mixture of transformers,
-    in a folder or on the hub (docs/sparse.md).
+    in a folder or on the hub (docs/sparse.md); "moai:NAME?..." MoAI-7B (docs/moai.md).
 
     Raises
     ------
@@ -86,6 +91,8 @@ def notice(name: str) -> str:
         from r2t2.models.mini.notice import NOTICE
 
         return NOTICE
+    if (family := family_of(name)) and family.notice:
+        return str(import_module(family.notice).notice(name))
     return ""
 
 

@@ -29,6 +29,7 @@ from filelock import FileLock
 
 from r2t2 import apart
 from r2t2.files import sound
+from r2t2.metrics import is_correct
 from r2t2.rerouting.settings import PAPER, Setting
 from r2t2.runs.store import DamagedRun, Run, TableName, figures, list_runs
 from r2t2.sites import expert_names
@@ -197,7 +198,8 @@ def verify(run: Run) -> None:
     if damaged := run.damaged:
         raise ValueError(f"{' and '.join(damaged)} is not what its manifest says")
     _check_names(run)
-    _check_setting(run.spec.setting)
+    if not run.spec.external:
+        _check_setting(run.spec.setting)
     samples, steps = _table(run, "samples"), _table(run, "steps")
     _check_samples(run, samples)
     _check_steps(run, steps)
@@ -244,9 +246,18 @@ def _table(run: Run, name: TableName) -> pa.Table:
 
 
 def _check_samples(run: Run, samples: pa.Table) -> None:
-    if not np.array_equal(samples["position"].to_numpy(), np.arange(run.spec.size)):
+    positions = samples["position"].to_numpy()
+    # Another evaluator may have left samples out.
+    whole = np.arange(run.spec.size) if not run.spec.external else np.unique(positions)
+    if not np.array_equal(positions, whole) or positions.min() < 0:
         raise ValueError("its samples are not those from 0 on, once each")
     _check_experts(run, samples["top1_before"], samples["top1_after"])
+    for score, correct in (("base_score", "base_correct"), ("score", "correct")):
+        scores = samples[score].to_numpy()
+        if not np.all((scores >= 0) & (scores <= 1)):
+            raise ValueError("its scores do not lie between 0 and 1")
+        if not np.array_equal(is_correct(scores), samples[correct].to_numpy()):
+            raise ValueError("its scores are not those of its right answers")
     near, distance, weight, before, after = (
         pc.list_value_length(samples[name]).to_numpy()
         for name in samples.schema.names

@@ -98,6 +98,11 @@ class RunSpec:
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
+    def external(self) -> bool:
+        """Whether another evaluator made it (`runs.evaluations`): then it has no setting."""
+        return not self.setting
+
+    @property
     def folder(self) -> str:
         """The name of the run's folder: one component of a path, whatever the names hold."""
         names = f"{self.benchmark}-{self.strategy}"[:80]

@@ -18,6 +18,7 @@ from torch import Tensor
 from r2t2 import studio
 from r2t2.contract import top1
 from r2t2.engine import Engine, Prepared
+from r2t2.metrics import is_correct
 from r2t2.paths import runs_folder
 from r2t2.rerouting.settings import Setting
 from r2t2.rerouting.trajectory import Trajectory
@@ -170,6 +171,10 @@ def sample_rows(
     """
     samples = prepared.samples
     answers = trajectory.answers[0].texts, trajectory.answers[-1].texts
+    before, after = (
+        [sample.score(answer) for sample, answer in zip(samples, texts, strict=True)]
+        for texts in answers
+    )
     confidence = [trajectory.answers[i].probabilities.amax(-1) for i in (0, -1)]
     names = _top1(engine, trajectory.r[:, [0, -1]])
     columns: dict[str, Any] = {
@@ -179,8 +184,12 @@ def sample_rows(
         "label": [sample.label for sample in samples],
         "base_answer": answers[0],
         "answer": answers[1],
-        "base_correct": [s.is_correct(a) for s, a in zip(samples, answers[0], strict=True)],
-        "correct": [s.is_correct(a) for s, a in zip(samples, answers[1], strict=True)],
+        "base_correct": list(map(is_correct, before)),
+        "correct": list(map(is_correct, after)),
+        "base_score": before,
+        "score": after,
+        "metric": [sample.metric for sample in samples],
+        "group": [sample.group for sample in samples],
         "base_confidence": _rounded(confidence[0]),
         "confidence": _rounded(confidence[1]),
         "top1_before": names[:, 0],

@@ -28,12 +28,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from r2t2 import metrics
 from r2t2.files import held, written
 from r2t2.runs.identity import RunSpec, Trace
 from r2t2.sites import Site
 
 FORMAT = 1
 FIGURES = ("n", "accuracy", "base_accuracy", "wrong_to_right", "right_to_wrong")
+# What a manifest of before there were metrics lacks.
+SCORES = ("score", "base_score", "maximum", "metric")
 TableName = Literal["samples", "steps"]
 
 _FLOATS = pa.list_(pa.float32())
@@ -48,6 +51,10 @@ SCHEMAS: dict[TableName, pa.Schema] = {
             "answer": pa.string(),
             "base_correct": pa.bool_(),
             "correct": pa.bool_(),
+            "base_score": pa.float32(),
+            "score": pa.float32(),
+            "metric": pa.string(),
+            "group": pa.string(),
             "base_confidence": pa.float32(),
             "confidence": pa.float32(),
             "top1_before": pa.string(),
@@ -76,6 +83,9 @@ SCHEMAS: dict[TableName, pa.Schema] = {
         }
     ),
 }
+# Columns that files of before there were metrics lack: there an answer matched the label or not.
+_LATER = {"base_score": "base_correct", "score": "correct", "metric": "match", "group": ""}
+_EARLIER = pa.schema([field for field in SCHEMAS["samples"] if field.name not in _LATER])
 # Rounded floats are smaller without a dictionary before zstd, repeated texts with one.
 _TEXTS: dict[str, list[str]] = {
     table: [field.name for field in schema if field.type == pa.string()]
@@ -171,11 +181,17 @@ class Run:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """n, accuracy, base_accuracy (fractions), wrong_to_right, right_to_wrong (counts).
+        """n, accuracy, base_accuracy (fractions), wrong_to_right, right_to_wrong (counts); score
+        and base_score (the benchmark's own, `metrics.benchmark_score`), their maximum, and metric
+        (the names of those that its samples have).
 
         Empty until the run is complete.
         """
-        return self.manifest.get("figures", {})
+        told = self.manifest.get("figures", {})
+        if not told or "score" in told:
+            return told
+        accuracies = {"score": told["accuracy"], "base_score": told["base_accuracy"]}
+        return {**told, **accuracies, "maximum": 1.0, "metric": "match"}
 
     def samples(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per sample stored (`SCHEMAS["samples"]`), by position.
@@ -247,15 +263,31 @@ class Run:
             if hashlib.sha256(content).hexdigest() != checksum:
                 raise ValueError("its checksum is not the manifest's")
             file = pq.ParquetFile(pa.BufferReader(content))
-            if not file.schema_arrow.equals(schema):
-                raise ValueError("its columns are another version's")
             # What else a file says of its columns would be obeyed by pandas.
-            return file.read(columns=columns, use_threads=False).replace_schema_metadata(None)
+            return _columns(file, schema, columns).replace_schema_metadata(None)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DamagedRun(
                 f"{name} of the run {self.folder.name} is damaged ({error}); run the same "
                 "command again and it is computed anew"
             ) from error
+
+
+def _columns(file: pq.ParquetFile, schema: pa.Schema, columns: Sequence[str] | None) -> pa.Table:
+    """Some columns of a file, those that it is too old for made of what it has."""
+    if file.schema_arrow.equals(schema):
+        return file.read(columns=columns, use_threads=False)
+    if schema is not SCHEMAS["samples"] or not file.schema_arrow.equals(_EARLIER):
+        raise ValueError("its columns are another version's")
+    names = schema.names if columns is None else columns
+    table = file.read(columns=list({*names} - {*_LATER} | {"base_correct", "correct"}))
+    for name, stands_for in _LATER.items():
+        made = (
+            table[stands_for].cast(pa.float32())
+            if name.endswith("score")
+            else pa.repeat(stands_for, len(table))
+        )
+        table = table.append_column(schema.field(name), made)
+    return table.select(list(names))
 
 
 @lru_cache(maxsize=8192)
@@ -329,7 +361,8 @@ def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
     """One row per run; accuracies and counts are missing where a run is not complete.
 
     Columns: id, model, reference, benchmark, seed, strategy, status, n, accuracy,
-    base_accuracy, wrong_to_right, right_to_wrong, done (samples stored), created (UTC, text).
+    base_accuracy, wrong_to_right, right_to_wrong, score, base_score, maximum, metric, done
+    (samples stored), created (UTC, text).
     """
     named = ("model", "reference", "benchmark", "seed", "strategy")
     rows = [
@@ -337,16 +370,18 @@ def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
             "id": run.id,
             **{name: getattr(run.spec, name) for name in named},
             "status": run.status,
-            **{name: run.figures.get(name) for name in FIGURES},
+            **{name: run.figures.get(name) for name in (*FIGURES, *SCORES)},
             "n": run.spec.size,
             "done": run.done,
             "created": run.manifest["created"],
         }
         for run in runs
     ]
-    table = pd.DataFrame(rows, columns=["id", *named, "status", *FIGURES, "done", "created"])
+    table = pd.DataFrame(
+        rows, columns=["id", *named, "status", *FIGURES, *SCORES, "done", "created"]
+    )
     counts = ("seed", "n", "done", "wrong_to_right", "right_to_wrong")
-    fractions = ("accuracy", "base_accuracy")
+    fractions = ("accuracy", "base_accuracy", "score", "base_score", "maximum")
     types = {**dict.fromkeys(counts, "Int64"), **dict.fromkeys(fractions, "float64")}
     return table.astype(types)
 
@@ -387,12 +422,22 @@ def figures(samples: pa.Table) -> dict[str, Any]:
     """A run's figures (`Run.figures`), counted from its sample rows."""
     before = samples["base_correct"].to_numpy()
     after = samples["correct"].to_numpy()
+    names, groups = samples["metric"].unique().to_pylist(), samples["group"].to_pylist()
+    how, categories = metrics.aggregation(names, groups), samples["category"].to_pylist()
+    (score, maximum), (base_score, _) = (
+        metrics.benchmark_score(how, samples[name].to_pylist(), categories, groups)
+        for name in ("score", "base_score")
+    )
     return {
         "n": len(samples),
         "accuracy": float(np.mean(after)),
         "base_accuracy": float(np.mean(before)),
         "wrong_to_right": int(np.sum(~before & after)),
         "right_to_wrong": int(np.sum(before & ~after)),
+        "score": score,
+        "base_score": base_score,
+        "maximum": maximum,
+        "metric": ", ".join(sorted(names)),
     }
 
 
@@ -596,6 +641,8 @@ def _check(manifest: dict[str, Any]) -> None:
         raise ValueError("it has fewer rows than samples")
     if complete and not all(isinstance(manifest["figures"][name], int | float) for name in FIGURES):
         raise ValueError("its figures are no numbers")
+    if complete and "score" in manifest["figures"]:
+        _check_scores(manifest["figures"])
     if complete:
         _check_seconds(manifest["timings"])
         datetime.fromisoformat(manifest["finished"])
@@ -604,6 +651,16 @@ def _check(manifest: dict[str, Any]) -> None:
     texts = [manifest["device"], *manifest["versions"].values()]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("its device and versions are no texts")
+
+
+def _check_scores(figures: dict[str, Any]) -> None:
+    *numbers, names = (figures[name] for name in SCORES)
+    if not all(isinstance(value, float) and math.isfinite(value) for value in numbers):
+        raise ValueError("its scores are no numbers")
+    if numbers[-1] <= 0:
+        raise ValueError("its highest score is none")
+    for name in names.split(", "):
+        metrics.metric(name)
 
 
 def _check_seconds(timings: dict[str, Any]) -> None:

@@ -242,8 +242,9 @@ def facts(row: dict[str, Any]) -> str:
     lines = [
         f"{row['base_answer']} {GLYPHS[row['base_correct']]} → "
         f"{row['answer']} {GLYPHS[row['correct']]}",
-        f"confidence {row['base_confidence']:.0%} → {row['confidence']:.0%}",
     ]
+    if not pd.isna(row["confidence"]):
+        lines.append(f"confidence {row['base_confidence']:.0%} → {row['confidence']:.0%}")
     if isinstance(row["path"], str) and len(row["path"]) > 2:
         lines.append(row["path"])
     return "\n".join(lines)
@@ -251,6 +252,13 @@ def facts(row: dict[str, Any]) -> str:
 
 def note(found: Sequence[Run], told: Story) -> None:
     """Of which runs the steps between are missing, and how they would be kept."""
+    if any(run.spec.external for run in found):
+        st.info(
+            "Another evaluator's results, laid over base: before is what base here answered, after "
+            "what the file says. Nothing was re-routed.",
+            icon=":material/info:",
+        )
+        return
     missing = [run for run in found if run not in kept(found)]
     if missing and any("steps" in run.spec.setting for run in missing):
         some = f"Steps of {len(told.paths):,} of {len(told.samples):,} samples are shown"

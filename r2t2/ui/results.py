@@ -12,7 +12,7 @@ from r2t2 import paper
 from r2t2.analysis import results as analysis
 from r2t2.analysis.results import ALL_CONTROLS, MEAN
 from r2t2.figures.style import label
-from r2t2.rerouting.settings import COMPARED
+from r2t2.rerouting.settings import COMPARED, STRATEGIES
 from r2t2.ui import runs, show
 from r2t2.ui.state import PAGES, address
 
@@ -24,7 +24,10 @@ Numbers = TypeVar("Numbers", pd.Series, pd.DataFrame)
 
 def comparable() -> list[Run]:
     """The runs of the chosen set, variants included, each model's of one reference set."""
-    found, usual = runs.chosen(), {(run.spec.model, run.spec.reference) for run in runs.defaults()}
+    found, usual = (
+        runs.chosen(evaluations=True),
+        {(run.spec.model, run.spec.reference) for run in runs.defaults()},
+    )
     return [run for run in found if (run.spec.model, run.spec.reference) in usual] or found
 
 
@@ -136,12 +139,13 @@ def points(value: float) -> str:
     return f"{value:+.1f} points".replace("-", "−")
 
 
-def summary(rows: pd.DataFrame, pooled: int) -> pd.DataFrame:
+def summary(rows: pd.DataFrame, pooled: int, own: pd.DataFrame) -> pd.DataFrame:
     """One benchmark's rows of a results table, or the mean's, as they are read.
 
     Parameters
     ----------
     pooled : of how many seeds.
+    own : `scores.own` of the runs: where it is not empty, scores stand beside accuracies.
     """
     shown = pd.DataFrame(
         {
@@ -158,7 +162,30 @@ def summary(rows: pd.DataFrame, pooled: int) -> pd.DataFrame:
             "n": rows["n"].to_numpy(),
         }
     )
+    if not own.empty:
+        places = pd.MultiIndex.from_frame(rows[["benchmark", "strategy"]])
+        there = own.set_index(["benchmark", "strategy"]).reindex(places)
+        shown.insert(4, "score", rows["score"].to_numpy())
+        if there["score"].notna().any():
+            shown.insert(5, "score's interval", _ranges(there["score_low"], there["score_high"]))
     return shown if pooled > 1 else shown.drop(columns="seeds")
+
+
+def score_rows(own: pd.DataFrame, strategies: Sequence[str]) -> pd.DataFrame:
+    """`scores.own` as it is read."""
+    own = own[own["strategy"].isin(strategies)].sort_values("benchmark", kind="stable")
+    return pd.DataFrame(
+        {
+            "benchmark": own["benchmark"].astype(str),
+            "strategy": [label(name) for name in own["strategy"]],
+            "score": own["score"],
+            "of": own["maximum"],
+            "95 % interval": _ranges(own["score_low"], own["score_high"]),
+            "score's gain": _signless(own["gain"], 1),
+            "gain's interval": _ranges(own["gain_low"], own["gain_high"]),
+            "n": own["n"],
+        }
+    )
 
 
 def wide(
@@ -212,7 +239,9 @@ def _kind(strategy: str) -> str:
         return "ceiling"
     if strategy in ALL_CONTROLS:
         return "control"
-    return "strategy" if strategy in COMPARED else "variant"
+    if strategy in COMPARED:
+        return "strategy"
+    return "variant" if strategy.partition("[")[0] in STRATEGIES else "other evaluator"
 
 
 def _signless(values: Numbers, digits: int) -> Numbers:
@@ -239,6 +268,11 @@ def columns(table: pd.DataFrame, form: str = "%.1f") -> dict[str, Any]:
     known = {
         "accuracy": number(format="%.1f", help="Percent."),
         "gain": number(format="%+.1f", help="Points over base."),
+        "score": number(
+            format="%.1f", help="The benchmark's own (docs/metrics.md); in percent, or in points."
+        ),
+        "score's gain": number(format="%+.1f", help="Over base, in percent or in points."),
+        "of": number(format="%d", help="The highest score there could be."),
         "ahead": number(format="%+.1f", help="Points."),
         "oracle share": number(format="%.0f", help="Percent of the oracle's gain."),
         "✗ → ✓": number(format="%.1f", help="Percent of base's wrong answers."),

@@ -69,10 +69,19 @@ def set_label(name: str) -> str:
     return of[name] if alone else name
 
 
-def chosen() -> list[Run]:
-    """The runs of the set that the sidebar names."""
+def chosen(evaluations: bool = False) -> list[Run]:
+    """The runs of the set that the sidebar names.
+
+    Parameters
+    ----------
+    evaluations : whether other evaluators' results are among them, which have no routing.
+    """
     name = st.session_state.get("runs")
-    return [run for run in complete() if name in (ALL, run.spec.reference)]
+    return [
+        run
+        for run in complete()
+        if name in (ALL, run.spec.reference) and (evaluations or not run.spec.external)
+    ]
 
 
 def defaults() -> list[Run]:

@@ -46,6 +46,8 @@ def address(spec: RunSpec) -> dict[str, Any]:
     """What the address of Inspect is given to show a run's strategy and setting."""
     from r2t2.runs.selection import changes
 
+    if spec.external:
+        return {}
     return {"strategy": spec.strategy, **settings.query(changes(spec))}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from r2t2 import studio
+from r2t2 import metrics, studio
 from r2t2.data import benchmarks, catalogue, stored
 from r2t2.data.rows import draw
 from r2t2.images import decode
@@ -114,7 +114,6 @@ def test_every_dataset_has_a_layout_and_every_one_on_the_hub_a_copy():
 
 
 def test_every_metric_is_one_that_there_is(folder):
-    metrics = pytest.importorskip("r2t2.metrics", reason="metrics by name are not here yet")
     for name, layout in layouts.LAYOUTS.items():
         layout(folder)
         for sample in benchmarks.get(name).dataset():

@@ -121,6 +121,12 @@ def test_choices_may_be_a_json_list_in_a_cell_and_a_broken_one_is_named(folder):
         add(_csv(folder / "two.csv", rows), "two")
 
 
+def test_a_metric_that_there_is_not_is_refused_at_once(folder):
+    with pytest.raises(ValueError, match="no metric 'bleu'"):
+        add(_csv(folder / "mine.csv"), "mine", metric="bleu")
+    assert add(_csv(folder / "mine.csv"), "mine", metric="exact").sample(0).metric == "exact"
+
+
 def test_missing_columns_are_named(folder):
     file = _csv(folder / "mine.csv", [_but("question")])
     with pytest.raises(ValueError, match="no column question; there are answer, choices, image"):

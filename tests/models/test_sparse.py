@@ -11,11 +11,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, SwitchTransformersConfig
 from r2t2 import reference
 from r2t2.engine import Engine
 from r2t2.models import available, batching, load_model, weights
+from r2t2.models.logits import shift
 from r2t2.models.names import parse
 from r2t2.models.sparse import prompts
 from r2t2.models.sparse.model import Sparse
 from r2t2.models.sparse.options import Options
-from r2t2.models.sparse.routers import Hooks, add, find, shift
+from r2t2.models.sparse.routers import Hooks, add, find
 from r2t2.rerouting.settings import Setting
 from r2t2.samples import Dataset
 from tests.models import families

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from r2t2.runs import store
@@ -41,6 +43,10 @@ def rows(schema, positions):
         "position": positions,
         "base_correct": [CORRECT[i][0] for i in positions],
         "correct": [CORRECT[i][1] for i in positions],
+        "base_score": [float(CORRECT[i][0]) for i in positions],
+        "score": [float(CORRECT[i][1]) for i in positions],
+        "metric": ["match"] * len(positions),
+        "group": [""] * len(positions),
     }
     nulls = [None] * len(positions)
     return pa.table({name: known.get(name, nulls) for name in schema.names}, schema=schema)
@@ -82,7 +88,63 @@ def test_figures_count_what_turned_right_and_what_turned_wrong(tmp_path):
         "base_accuracy": 0.4,
         "wrong_to_right": 2,
         "right_to_wrong": 1,
+        "score": 0.6,
+        "base_score": 0.4,
+        "maximum": 1.0,
+        "metric": "match",
     }
+
+
+def as_before_metrics(run):
+    """The run's folder as it was written before there were metrics; the run anew."""
+    path = run.folder / "samples.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["base_score", "score", "metric", "group"]), path)
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    files = manifest["shards"][0]["files"]
+    files["samples.parquet"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for name in ("score", "base_score", "maximum", "metric"):
+        del manifest["figures"][name]
+    (run.folder / "manifest.json").write_text(json.dumps(manifest))
+    return Run.load(run.folder)
+
+
+def test_a_run_of_before_metrics_reads_as_one_of_right_and_wrong_answers(tmp_path):
+    new = made(tmp_path)
+    figures, samples = new.figures, new.samples()
+    old = as_before_metrics(new)
+    assert old.figures == figures
+    pd.testing.assert_frame_equal(old.samples(), samples)
+    assert old.read("samples", ["score", "position"]).column_names == ["score", "position"]
+    assert old.read("samples", ["label"]).column_names == ["label"]
+
+
+def test_runs_of_before_and_after_metrics_are_gathered_in_one_table(tmp_path):
+    old = as_before_metrics(made(tmp_path / "a"))
+    both = store.gather([old, made(tmp_path / "b")], "samples", ["position", "metric", "score"])
+    assert both["metric"].tolist() == ["match"] * 10
+    assert both["score"].tolist() == [1, 1, 1, 0, 0] * 2
+
+
+def test_the_runs_that_ship_are_of_before_metrics_and_read():
+    shipped = store.list_runs(Path(__file__).resolve().parents[2] / "cache" / "runs")[:2]
+    for run in shipped:
+        samples = run.samples()
+        assert samples["score"].tolist() == samples["correct"].astype(float).tolist()
+        assert store.figures(run.read("samples")) == run.figures
+    assert shipped
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("score", "high"), ("maximum", 0.0), ("metric", "<b>"), ("score", None)]
+)
+def test_scores_in_a_manifest_that_are_none_are_refused(tmp_path, name, value):
+    run = made(tmp_path)
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    manifest["figures"][name] = value
+    (run.folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UnreadableRun):
+        Run.load(run.folder)
 
 
 def test_timings_add_up_over_the_shards(tmp_path):

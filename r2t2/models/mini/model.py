@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.data.questions import ANSWERS
+from r2t2.metrics import plain
 from r2t2.models.mini.network import BLOCKS, Network, Router, words
 from r2t2.models.mini.notice import NOTICE
 from r2t2.models.mini.perception import EXPERTS, Perception, base_noise, patches, thumbnails
@@ -93,9 +94,9 @@ class Mini(RoutedModel):
     def target(self, samples: Sequence[Sample]) -> Batch:
         indices = []
         for sample in samples:
-            known = [
-                i for i, answer in enumerate(ANSWERS) if sample.label and sample.is_correct(answer)
-            ]
+            # The label's own text, however the sample's metric scores other answers.
+            label = plain(sample.label or "")
+            known = [i for i, answer in enumerate(ANSWERS) if label and plain(answer) == label]
             if not known:
                 raise ValueError(
                     f"{self.name} cannot express the label {sample.label!r}; it answers with one "

@@ -14,8 +14,10 @@ from torch.autograd.graph import allow_mutation_on_saved_tensors
 from transformers import Cache, PreTrainedModel
 
 from r2t2.contract import Batch
+from r2t2.models.logits import shift
 from r2t2.models.sparse.prefix import freeze, recurs, thaw
-from r2t2.models.sparse.routers import Change, Hooks, Router, add, shift
+from r2t2.models.sparse.routers import Change, Hooks, Router, add
+from r2t2.models.speaker import greedy, mean_nll
 
 
 class Steered:
@@ -96,18 +98,15 @@ class Steered:
         answers : -1 after an answer's end.
         owner : the row of `encoded` and `r` that each answer belongs to.
         """
-        length = int((answers >= 0).sum(1).max())
-        answers = answers[:, :length]
-        # The last token is not read: choices of one token each are all answered by one row.
-        fed = torch.cat([owner[:, None], answers[:, :-1].clamp_min(0)], 1)
-        rows, back = fed.unique(dim=0, return_inverse=True)
-        prompts, weights = encoded[rows[:, 0]], r[rows[:, 0]]
-        tokens = torch.cat([prompts.tensors["tail"], rows[:, 1:]], 1)
-        logits = self._run(
-            self._thaw(prompts), prompts, tokens, self._change(prompts, weights), length
-        )[back]
-        nll = F.cross_entropy(logits.movedim(-1, 1), answers, ignore_index=-1, reduction="none")
-        return nll.sum(1) / (answers >= 0).sum(1)
+
+        def logits(some: Tensor, length: int) -> Tensor:
+            prompts, weights = encoded[owner[some]], r[owner[some]]
+            fed = answers[some, : length - 1].clamp_min(0)
+            tokens = torch.cat([prompts.tensors["tail"], fed], 1)
+            change = self._change(prompts, weights)
+            return self._run(self._thaw(prompts), prompts, tokens, change, length)
+
+        return mean_nll(answers, owner, logits)
 
     @torch.no_grad()
     def generate(
@@ -115,18 +114,16 @@ class Steered:
     ) -> tuple[Int[Tensor, "batch tokens"], Float[Tensor, " batch"]]:
         """The greedy answers, -1 after their end, and the mean log p of their tokens."""
         cache, change = self._thaw(encoded), self._change(encoded, r)
-        tokens, seen = encoded.tensors["tail"], 0
-        said: list[Tensor] = []
-        logs: list[Tensor] = []
-        ended = torch.zeros(len(encoded), dtype=torch.bool, device=self.device)
-        while len(said) < most and not ended.all():
+        seen = 0
+
+        def say(tokens: Tensor | None) -> Tensor:
+            nonlocal seen
+            tokens = encoded.tensors["tail"] if tokens is None else tokens
             logits = self._run(cache, encoded, tokens, change, seen=seen)[:, -1]
-            log, best = logits.log_softmax(-1).max(-1)
-            said.append(best.masked_fill(ended, -1))
-            logs.append(log.masked_fill(ended, torch.nan))
-            ended = ended | torch.isin(best, self._stops)
-            tokens, seen = best[:, None], seen + tokens.shape[1]
-        return torch.stack(said, 1), torch.stack(logs, 1).nanmean(1)
+            seen += tokens.shape[1]
+            return logits
+
+        return greedy(say, self._stops, most)
 
     @torch.no_grad()
     def _verify(self, probe: Int[Tensor, " tokens"], width: int) -> None:
