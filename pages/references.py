@@ -72,6 +72,26 @@ def header(name: str, stored: ReferenceSet) -> None:
         )
 
 
+def overlap(stored: ReferenceSet) -> None:
+    """What of it is in the benchmarks that are here."""
+    try:
+        found = references.overlaps(stored)
+    except (OSError, ValueError, KeyError) as error:
+        show.failure(error, "The overlap with the benchmarks cannot be told.")
+        return
+    if found.empty:
+        return
+    said = "" if found["references left out"].any() else ": none"
+    with st.expander(f"Overlap with benchmarks{said}", icon=":material/join:"):
+        show.table(
+            found,
+            "overlap",
+            "Samples with the picture of a reference that is kept, or with its question and "
+            "choices, do not have it as a neighbour; the same words about another picture are "
+            "left in unless the guard is set to questions.",
+        )
+
+
 def narrowed(rows: pd.DataFrame, experts: tuple[str, ...]) -> pd.DataFrame:
     """The rows that pass the filters."""
     columns = st.columns([3, 2, 3, 2])
@@ -297,6 +317,7 @@ except (OSError, ValueError) as error:
     show.failure(error)
     st.stop()
 header(name, stored)
+overlap(stored)
 view = st.segmented_control(
     "View",
     VIEWS,

@@ -17,7 +17,7 @@ import streamlit as st
 from r2t2.figures.style import label
 from r2t2.models.names import titles
 from r2t2.paths import jobs_folder, runs_folder
-from r2t2.ui import jobs, runs, show
+from r2t2.ui import data, jobs, runs, show
 from r2t2.ui.state import bound, framed
 
 if TYPE_CHECKING:
@@ -420,5 +420,6 @@ else:
         "python -m r2t2 run",
     )
 bring()
+data.panel()
 lay_beside()
 skipped()

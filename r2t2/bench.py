@@ -41,7 +41,11 @@ def yardstick(
     for sample in samples:
         prepared = engine.prepare([sample])
         found = references.by_question.search(
-            prepared.embeddings, setting, [sample.id], [sample.category]
+            prepared.embeddings,
+            setting,
+            [sample.id],
+            [sample.category],
+            references.left_out([sample], setting.guard),
         )
         positions = references.table["position"][found.index[0].numpy()]
         # Pictures are loaded once each: what is slow here is the arithmetic alone.

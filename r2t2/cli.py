@@ -22,7 +22,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from r2t2.data import world
+from r2t2.data import benchmarks as data_benchmarks
+from r2t2.data import catalogue, world
 from r2t2.estimate import count, size, span
 from r2t2.files import written
 from r2t2.paths import checkpoint_folder, reference_folder, reference_name, runs_folder
@@ -42,13 +43,21 @@ reference_app = typer.Typer(help="Reference sets: the samples whose routing is l
 runs_app = typer.Typer(help="The run cache.")
 models_app = typer.Typer(help="The models that can be loaded here, and how to add one.")
 app.add_typer(models_app, name="models")
+data_app = typer.Typer(help="Benchmarks and reference datasets: the paper's, and your own.")
 app.add_typer(reference_app, name="reference", no_args_is_help=True)
 app.add_typer(runs_app, name="runs", no_args_is_help=True)
+app.add_typer(data_app, name="data", no_args_is_help=True)
 out, err = Console(), Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Model = Annotated[
     str, typer.Option(help="mini, mini-N for one trained here, or a large one such as hf:NAME.")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", help="Where official files lie, a folder per dataset; R2T2_DATA by default."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
@@ -57,7 +66,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 def _progress() -> Iterator[Callable[[str, int, int, str], None]]:
     """A bar with rate and time left on stderr, or a line every ten seconds where it is a file.
 
-    What it yields is called as `report(stage, done, total, note)`.
+    What it yields is called as `report(stage, done, total, note)`, total being 0 while unknown.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -74,14 +83,15 @@ def _progress() -> Iterator[Callable[[str, int, int, str], None]]:
         def report(stage: str, done: int, total: int, note: str = "") -> None:
             nonlocal printed
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total, note="", rate="")
+                tasks[stage] = bar.add_task(stage, total=total or None, note="", rate="")
             task = tasks[stage]
-            bar.update(task, completed=done, total=total, note=note)
+            bar.update(task, completed=done, total=total or None, note=note)
             speed = bar.tasks[task].speed
             bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
             if not err.is_terminal and (done == total or note or time.monotonic() - printed > 10):
                 printed = time.monotonic()
-                err.print(f"{stage}: {done} of {total} {note}".rstrip(), soft_wrap=True)
+                of = f" of {total}" if total else ""
+                err.print(f"{stage}: {done}{of} {note}".rstrip(), soft_wrap=True)
 
         yield report
 
@@ -226,13 +236,19 @@ def build_reference(
     ] = "wordllama",
     size: Annotated[int | None, typer.Option(help="Only the first samples.")] = None,
     device: Device = "auto",
+    data_dir: DataDir = None,
 ) -> None:
-    """Answer labelled samples with the model and keep embeddings, routing, answers and losses."""
+    """Answer labelled samples with the model and keep embeddings, routing, answers and losses.
+
+    The paper's reference set is "paper-reference", the union of nine datasets; others are joined
+    by "+", as in "vqav2+docvqa".
+    """
     from r2t2 import studio
     from r2t2.models import estimate, load_model
     from r2t2.reference import build
 
     chosen = studio.default_seed(model) if seed is None else seed
+    _prepare([dataset], data_dir)
     samples = studio.open_dataset(dataset, chosen).head(size)
     if told := estimate(model, device):
         err.print(told.report, highlight=False)
@@ -252,6 +268,8 @@ def build_reference(
     made.save(reference_folder(name))
     kept, dropped = made.manifest["kept"], made.manifest["dropped"]
     err.print(f"{name}: {kept} samples kept (answered correctly), {dropped} dropped")
+    for benchmark in data_benchmarks.names("benchmark"):
+        _overlap(name, benchmark)
 
 
 @app.command()
@@ -277,6 +295,7 @@ def run(
     only_estimate: Annotated[
         bool, typer.Option("--estimate", help="Tell memory and time of a large model, and stop.")
     ] = False,
+    data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Run strategies on benchmarks; stopped by anything, the same command goes on.
@@ -299,6 +318,7 @@ def run(
         trace=trace,
         preset=preset,
     )
+    _prepare(request.benchmarks, data_dir)
     if told := estimate(model, device):
         _forecast(request, told, only_estimate and as_json)
     if only_estimate:
@@ -330,6 +350,138 @@ def run(
         err.print("stopped; every finished shard is kept, and the same command goes on from there")
         raise typer.Exit(130) from None
     _print(rows, as_json)
+    for name in request.benchmarks:
+        _overlap(request.reference, name)
+
+
+def _prepare(names: Sequence[str], folder: Path | None) -> None:
+    """Take in what is not here yet, but whose official files are."""
+    with _progress() as report:
+        for name in data_benchmarks.missing(names, folder):
+            _get(name, folder, False, report)
+
+
+def _get(name: str, folder: Path | None, again: bool, report: Callable[..., None]) -> None:
+    def tell(done: int, total: int) -> None:
+        report(f"taking {name} in", done, total, "")
+
+    kept = data_benchmarks.get(name, folder, again, tell)
+    said = data_benchmarks.differs(kept)
+    err.print(f"{name}: {kept.manifest['size']:,} samples{said and f' ({said})'}", highlight=False)
+
+
+def _overlap(reference: str, benchmark: str) -> None:
+    """Say how many samples of a benchmark a reference set overlaps with, if any."""
+    from r2t2 import studio
+
+    counts = studio.overlaps(reference, benchmark)
+    if not counts:
+        return
+    parts = [f"{name}: {count:,}" for name, count in counts.items()]
+    err.print(f"overlap of {benchmark} with {reference}: {', '.join(parts)}", highlight=False)
+
+
+@data_app.command("list")
+def list_data(as_json: Json = False) -> None:
+    """The paper's benchmarks and reference datasets, your own, and which of them are here."""
+    _print(data_benchmarks.listed(), as_json)
+
+
+@data_app.command("check")
+def check_data(
+    names: Annotated[list[str] | None, typer.Argument(help="All of the paper's and here.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """What is here and as it was, what is missing, and exactly how to get it."""
+    wanted = names or [row["name"] for row in data_benchmarks.listed()]
+    rows = data_benchmarks.checked(wanted, data_dir)
+    if as_json:
+        _print(rows, as_json)
+        return
+    for row in rows:
+        size = f", {row['samples']:,} samples" if row["samples"] else ""
+        note = f": {row['note']}" if row["note"] else ""
+        out.print(f"{row['name']}: {row['state']}{size}{note}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("get")
+def get_data(
+    names: Annotated[list[str], typer.Argument(help="Names, or all, benchmarks, references.")],
+    data_dir: DataDir = None,
+    again: Annotated[bool, typer.Option(help="Anew, although it is here.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take datasets in from official files or the hub; stopped, the same command goes on."""
+    groups = {
+        "all": (*catalogue.BENCHMARKS, *catalogue.REFERENCES),
+        "benchmarks": catalogue.BENCHMARKS,
+        "references": catalogue.REFERENCES,
+        catalogue.PAPER_REFERENCE: catalogue.REFERENCES,
+        catalogue.CIRCULAR: ("mmbench",),
+    }
+    wanted = list(dict.fromkeys(one for name in names for one in groups.get(name, (name,))))
+    failed = []
+    with _progress() as report:
+        for name in wanted:
+            try:
+                _get(name, data_dir, again, report)
+            except (OSError, ValueError) as error:
+                if len(wanted) == 1:
+                    raise
+                failed.append(name)
+                err.print(f"{name}: {error}", highlight=False, markup=False)
+    if as_json:
+        _print(data_benchmarks.checked(wanted, data_dir), as_json)
+    if failed:
+        raise typer.Exit(2)
+
+
+@data_app.command("add")
+def add_data(
+    file: Path,
+    name: Annotated[str, typer.Option(help="What to call it.")],
+    role: Annotated[str, typer.Option(help="benchmark or reference.")] = "benchmark",
+    images: Annotated[
+        Path | None, typer.Option(help="The folder of the pictures; the file's own by default.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="How answers are scored.")] = None,
+    again: Annotated[bool, typer.Option(help="Replace what has this name.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a benchmark or a reference set of your own CSV, JSONL or Parquet file, or a .zip.
+
+    Columns: image, question and answer; if you like also choices, answers, category, hint and id.
+    """
+    from r2t2.data.own import add
+
+    with _progress() as report:
+
+        def tell(done: int, total: int) -> None:
+            report(f"taking {name} in", done, total, "")
+
+        kept = add(file, name, role, images, metric, again, tell)
+    if as_json:
+        _print([row for row in data_benchmarks.listed() if row["name"] == name], as_json)
+        return
+    use = "run --benchmark" if role == "benchmark" else "reference build --dataset"
+    err.print(
+        f"{name}: {kept.manifest['size']:,} samples; use it with 'python -m r2t2 {use} {name}'",
+        highlight=False,
+    )
+
+
+@data_app.command("remove")
+def remove_data(
+    name: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Delete a dataset that is here; official files and the hub's cache stay."""
+    from r2t2.data import stored
+
+    found = stored.find(name)
+    if not yes:
+        typer.confirm(f"delete {name} ({found.manifest['size']:,} samples)?", abort=True)
+    stored.remove(name)
 
 
 def _forecast(request: Request, told: Estimate, as_json: bool) -> None:

@@ -266,22 +266,25 @@ class Engine:
         return split_target(self._memories[references](torch.arange(size)))
 
     def _search(self, prepared: Prepared, setting: Setting) -> Neighbours:
-        return self.references(setting).by_question.search(
+        references = self.references(setting)
+        return references.by_question.search(
             prepared.embeddings,
             setting,
             [sample.id for sample in prepared.samples],
             [sample.category for sample in prepared.samples],
+            references.left_out(prepared.samples, setting.guard),
         )
 
     def _mode_finding(self, prepared: Prepared, setting: Setting) -> tuple[Neighbours, Path]:
         references = self.references(setting)
         ids = [sample.id for sample in prepared.samples]
+        without = references.left_out(prepared.samples, setting.guard)
         last: Neighbours | None = None
 
         def near(r: Tensor) -> tuple[Tensor, Tensor]:
             nonlocal last
             found = references.by_routing.search(
-                r.flatten(1).float().cpu().numpy(), setting, ids, [""] * len(ids)
+                r.flatten(1).float().cpu().numpy(), setting, ids, [""] * len(ids), without
             )
             last = last or found
             there = torch.from_numpy(references.r[found.index.numpy()]).to(r.device)

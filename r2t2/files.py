@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_MOST_TIMES_COMPRESSED = 200
 
 
 @contextmanager
@@ -30,6 +34,25 @@ def written(path: Path) -> Iterator[Path]:
             os.close(folder)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sound(entry: zipfile.ZipInfo, most: int) -> zipfile.ZipInfo:
+    """An entry of a zip file from anybody, if it may be unpacked; no more than it says is read.
+
+    Parameters
+    ----------
+    most : bytes that it may have.
+
+    Raises
+    ------
+    ValueError : it may not; the message says why.
+    """
+    if entry.flag_bits & 1 or entry.compress_type not in _COMPRESSIONS:
+        raise ValueError(f"{entry.filename[:80]!r} in it is encrypted or oddly compressed")
+    squeezed = entry.file_size > _MOST_TIMES_COMPRESSED * max(entry.compress_size, 100)
+    if squeezed or entry.file_size > most:
+        raise ValueError(f"{entry.filename[:80]!r} in it would be {entry.file_size:,} bytes")
+    return entry
 
 
 def held(lock: Path) -> bool:

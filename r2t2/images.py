@@ -10,6 +10,8 @@ from PIL import Image, ImageOps
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 40_000_000
+# A side of the perceptual hash, and the contrast below which there is nothing to tell apart.
+_SIDE, _FLAT = 16, 2.0
 _DAMAGED = "the picture is truncated or damaged: copy or download it again, or save it anew"
 
 
@@ -48,6 +50,17 @@ def decode(data: bytes) -> Image.Image:
         return _flatten(ImageOps.exif_transpose(image))
     except Exception as error:
         raise ValueError(_DAMAGED) from error
+
+
+def picture_hash(image: Image.Image) -> str:
+    """A perceptual hash, alike for alike pictures: 64 hexadecimal digits; "" for a plain colour."""
+    import imagehash
+
+    small = image.convert("L")
+    small.thumbnail((512, 512))
+    if np.asarray(small).std() < _FLAT:
+        return ""  # of a plain colour, the hash would be that of every other one
+    return str(imagehash.phash(small, hash_size=_SIDE))
 
 
 def _begins_well(data: bytes) -> bool:

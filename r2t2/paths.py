@@ -45,6 +45,16 @@ def _component(name: str) -> str:
     return re.sub(r"[^\w.-]", "-", name)
 
 
+def data_folder() -> Path:
+    """Where benchmarks and reference datasets are kept, one folder each, once they are prepared."""
+    return cache_folder() / "data"
+
+
+def official_folder() -> Path:
+    """Where datasets lie as they are published: the folder that R2T2_DATA names, or the cache's."""
+    return Path(os.environ.get("R2T2_DATA") or cache_folder() / "official")
+
+
 def checkpoint_folder(name: str) -> Path:
     """Where a model trained here lies."""
     return cache_folder() / "checkpoints" / name

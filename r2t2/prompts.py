@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from typing import Literal
 
 from r2t2.samples import Sample
 
 LETTERS = string.ascii_uppercase
+Style = Literal["llava", "own"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class Asked:
     Parameters
     ----------
     text : the hint, the question, the choices under their letters, and how to answer.
-    replies : one for each of the sample's choices: their letters; empty for an open question.
+    replies : one for each of the sample's choices: their letters, as the text
+        writes them; empty for an open question.
     """
 
     text: str
@@ -31,8 +34,15 @@ class Asked:
         return answer
 
 
-def ask(sample: Sample) -> Asked:
-    """A sample in the form that LLaVA introduced and most benchmarks are run with.
+def ask(sample: Sample, style: Style = "llava", texts: bool = False) -> Asked:
+    """A sample in words.
+
+    Parameters
+    ----------
+    style : "llava" is the form that LLaVA introduced and most benchmarks are run with; "own" the
+        one that the sample's benchmark prescribes (MMBench, MME, CV-Bench, MathVista), and of
+        others the same.
+    texts : whether the words that an OCR system read in the image are added, as TextVQA is run.
 
     Raises
     ------
@@ -41,6 +51,12 @@ def ask(sample: Sample) -> Asked:
     if len(sample.choices) > len(LETTERS):
         raise ValueError(f"sample {sample.id} has more than {len(LETTERS)} choices")
     letters = tuple(LETTERS[: len(sample.choices)])
+    read = f"Reference OCR token: {', '.join(sample.texts)}" if texts and sample.texts else ""
+    if style == "own" and sample.prompt:
+        # CV-Bench writes its letters in brackets, and its answers too.
+        bracketed = bool(letters) and f"({letters[-1]})" in sample.prompt
+        replies = tuple(f"({letter})" for letter in letters) if bracketed else letters
+        return Asked(_lines(sample.prompt, read), replies)
     pairs = zip(letters, sample.choices, strict=True)
     options = [f"{letter}. {choice}" for letter, choice in pairs]
     last = (
@@ -48,5 +64,8 @@ def ask(sample: Sample) -> Asked:
         if options
         else "Answer the question using a single word or phrase."
     )
-    lines = [sample.hint, sample.question, *options, last]
-    return Asked("\n".join(line for line in lines if line), letters)
+    return Asked(_lines(sample.hint, sample.question, read, *options, last), letters)
+
+
+def _lines(*lines: str) -> str:
+    return "\n".join(line for line in lines if line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +19,19 @@ import pandas as pd
 from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
+from r2t2 import overlap
 from r2t2.files import written
-from r2t2.samples import Dataset
+from r2t2.samples import Dataset, Sample
 
 if TYPE_CHECKING:
     from r2t2.contract import RoutedModel
     from r2t2.rerouting.neighbours import Index
+    from r2t2.rerouting.settings import Guard
 
 FORMAT = 1
+_TRACES = "traces.parquet"
 _BUILT_FROM = {"model", "model_fingerprint", "embedder", "dataset", "seed"}
+MOST_PICTURES = 32
 Report = Callable[[int, int], None]
 
 
@@ -37,18 +41,22 @@ class ReferenceSet:
 
     Parameters
     ----------
-    manifest : what it was built from (model, its fingerprint, embedder, dataset, seed) and how
-        many samples were kept (the model answers them correctly) and dropped.
+    manifest : what it was built from (model, its fingerprint, embedder, dataset, seed, and data,
+        the dataset's fingerprint where it has one) and how many samples were kept (the model
+        answers them correctly) and dropped.
     table : one row per sample: position (in the dataset), id, question, label, answer, correct,
         loss, category.
     embeddings : unit vectors of the questions.
     r : the router's own.
+    traces : what the samples are known again by (`overlap.traces`), where they come from outside
+        the embedded world, whose splits share no picture; beside the rest, and no part of it.
     """
 
     manifest: dict[str, Any]
     table: pd.DataFrame
     embeddings: Float[np.ndarray, "samples dimensions"]
     r: Float[np.ndarray, "samples sites experts"]
+    traces: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -70,6 +78,7 @@ class ReferenceSet:
             table=self.table[kept].reset_index(drop=True),
             embeddings=self.embeddings[kept],
             r=self.r[kept],
+            traces=None if self.traces is None else self.traces[kept].reset_index(drop=True),
         )
 
     @cached_property
@@ -87,12 +96,28 @@ class ReferenceSet:
         flat = self.r.reshape(len(self.r), -1)
         return Index(flat, self.table["id"], self.table["category"], metric="l2")
 
+    @cached_property
+    def _known(self) -> overlap.Known | None:
+        return None if self.traces is None else overlap.Known(self.traces)
+
+    def overlaps(self, samples: Sequence[Sample]) -> list[overlap.Overlap]:
+        """Which references overlap with each sample; none in a set without traces."""
+        nothing = overlap.Overlap(*[frozenset[int]()] * 3)
+        return [nothing] * len(samples) if self._known is None else self._known(samples)
+
+    def left_out(self, samples: Sequence[Sample], guard: Guard) -> list[frozenset[int]]:
+        """The references that each sample does not listen to, by their positions."""
+        return [one.left_out(guard) for one in self.overlaps(samples)]
+
     def save(self, folder: Path) -> None:
         """Write the set into a folder; the manifest last, so that it vouches for the rest."""
         with written(folder / "tensors.safetensors") as part:
             save_file({"embeddings": self.embeddings, "r": self.r}, part)
         with written(folder / "samples.parquet") as part:
             self.table.to_parquet(part, index=False)
+        if self.traces is not None:
+            with written(folder / _TRACES) as part:
+                self.traces.to_parquet(part, index=False)
         with written(folder / "manifest.json") as part:
             part.write_text(json.dumps({"format": FORMAT, **self.manifest}, indent=1) + "\n")
 
@@ -118,11 +143,15 @@ class ReferenceSet:
             manifest = json.loads((folder / "manifest.json").read_text())
             table = pd.read_parquet(folder / "samples.parquet")
             tensors = load_file(folder / "tensors.safetensors")
+            kept = folder / _TRACES
+            traces = pd.read_parquet(kept) if kept.exists() and manifest.get("data") else None
             embeddings, r = tensors["embeddings"], tensors["r"]
             whole = (
                 manifest.pop("format") == FORMAT
                 and manifest.keys() >= _BUILT_FROM
                 and len(table) == len(r) == len(embeddings)
+                and (traces is not None or not manifest.get("data"))
+                and (traces is None or len(traces) == len(r))
             )
         except Exception as error:
             raise ValueError(
@@ -131,7 +160,7 @@ class ReferenceSet:
             ) from error
         if not whole:
             raise ValueError(f"the parts of the reference set in {folder} do not fit together")
-        return ReferenceSet(manifest, table, embeddings, r)
+        return ReferenceSet(manifest, table, embeddings, r, traces)
 
     @staticmethod
     def load(folder: Path, model: RoutedModel) -> ReferenceSet:
@@ -179,15 +208,18 @@ def build(
     from r2t2.embedders import embed
 
     rows: list[dict[str, Any]] = []
-    rs = []
-    for start in range(0, len(dataset), model.at_once):
-        samples = dataset[start : start + model.at_once]
+    rs, traces = [], []
+    # Pictures from outside are of any size, and all of a batch are in memory at once.
+    batch = min(model.at_once, MOST_PICTURES) if dataset.fingerprint else model.at_once
+    for start in range(0, len(dataset), batch):
+        samples = dataset[start : start + batch]
         with torch.no_grad():
             encoded = model.encode(samples)
             r = model.route(encoded)
             answers = model.answer(encoded, r).texts
             losses = model.loss(encoded, model.target(samples), r).tolist()
         rs.append(r.float().cpu().numpy())
+        traces.append(overlap.traces(samples))
         for offset, (sample, answer, loss) in enumerate(zip(samples, answers, losses, strict=True)):
             rows.append(
                 {
@@ -218,4 +250,9 @@ def build(
         "kept": kept,
         "dropped": len(table) - kept,
     }
-    return ReferenceSet(manifest, table, embed(table["question"], embedder), np.concatenate(rs))
+    known = None
+    if dataset.fingerprint:
+        manifest["data"] = dataset.fingerprint
+        known = pd.concat(traces, ignore_index=True)
+    embeddings = embed(table["question"], embedder)
+    return ReferenceSet(manifest, table, embeddings, np.concatenate(rs), known)

@@ -29,6 +29,10 @@ class Sample:
     metric : how an answer is scored, a name that `r2t2.metrics.metric` knows.
     group : of samples that are scored together: an image of MME with its two questions, a
         question of MMBench with its rotations, a source of CV-Bench ("ADE20K").
+    texts : words that an OCR system read in the image, where the dataset has them.
+    prompt : the question as its benchmark itself puts it, choices and all; mostly empty.
+    picture : what is the same for the same image in whatever file (`r2t2.overlap`); empty where
+        it is not known.
     """
 
     id: str
@@ -42,6 +46,9 @@ class Sample:
     hint: str = ""
     metric: str = "match"
     group: str = ""
+    texts: tuple[str, ...] = ()
+    prompt: str = ""
+    picture: str = ""
 
     @cached_property
     def image(self) -> Image.Image:
@@ -77,10 +84,15 @@ class Dataset(Sequence[Sample]):
     name : as it is shown and stored.
     size : number of samples.
     make : the sample at a position.
+    fingerprint : a hash that changes when the samples do; empty for the embedded world, whose
+        samples follow from their name and seed.
     """
 
-    def __init__(self, name: str, size: int, make: Callable[[int], Sample]) -> None:
+    def __init__(
+        self, name: str, size: int, make: Callable[[int], Sample], fingerprint: str = ""
+    ) -> None:
         self.name = name
+        self.fingerprint = fingerprint
         self._size = size
         self._make = make
 
@@ -99,4 +111,6 @@ class Dataset(Sequence[Sample]):
 
     def head(self, n: int | None) -> Dataset:
         """The first n samples under the same name (all of them for None)."""
-        return self if n is None else Dataset(self.name, min(n, self._size), self._make)
+        if n is None:
+            return self
+        return Dataset(self.name, min(n, self._size), self._make, self.fingerprint)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from r2t2.data import benchmarks as stored
 from r2t2.data import world
 from r2t2.paths import reference_folder, reference_name
 from r2t2.reference import how_to_build
@@ -23,8 +24,12 @@ def default_seed(model: str) -> int:
 
 
 def benchmarks() -> tuple[str, ...]:
-    """The names that `open_dataset` takes: benchmarks first, then what is kept apart from them."""
-    return (*world.BENCHMARKS, *sorted(world.SIZES))
+    """The names that `open_dataset` takes: benchmarks first, then what is kept apart from them.
+
+    Of those outside the embedded world, the ones that are here.
+    """
+    real = [stored.names(role) for role in ("benchmark", "reference")]
+    return (*world.BENCHMARKS, *real[0], *sorted(world.SIZES), *real[1])
 
 
 def open_dataset(name: str, seed: int = 0) -> Dataset:
@@ -33,8 +38,31 @@ def open_dataset(name: str, seed: int = 0) -> Dataset:
     Raises
     ------
     KeyError : there is no such dataset.
+    FileNotFoundError, ValueError : it is one of `r2t2.data.benchmarks` that is not here, or is
+        damaged; the message says what to do. Its samples are the same for every seed.
     """
-    return world.dataset(name, seed)
+    own = name in world.BENCHMARKS or name in world.SIZES
+    return stored.dataset(name) if not own and stored.known(name) else world.dataset(name, seed)
+
+
+def overlaps(reference: str, benchmark: str, seed: int = 0) -> dict[str, int]:
+    """How many samples of a benchmark a reference set overlaps with (`overlap.counts`).
+
+    Empty where nothing is known of either's pictures, as in the embedded world, whose splits
+    share none.
+
+    Raises
+    ------
+    KeyError, FileNotFoundError, ValueError : as `open_dataset` and `ReferenceSet.read` say.
+    """
+    from r2t2 import overlap
+    from r2t2.reference import ReferenceSet
+
+    dataset = open_dataset(benchmark, seed)
+    if not dataset.fingerprint:
+        return {}
+    found = ReferenceSet.read(reference_folder(reference), "MODEL").correct
+    return {} if found.traces is None else overlap.counts(found.overlaps(list(dataset)))
 
 
 def check(model: str, reference: str, benchmarks: Iterable[str]) -> None:
@@ -84,4 +112,11 @@ def open_engine(
         ReferenceSet.read(folder, name)  # says how to build one, before a model is loaded in vain
     loaded = load_model(model, device) if isinstance(model, str) else model
     found = ReferenceSet.load(folder, loaded)
-    return Engine(loaded, found, open_dataset(found.manifest["dataset"], found.manifest["seed"]))
+    dataset = open_dataset(found.manifest["dataset"], found.manifest["seed"])
+    if dataset.fingerprint != found.manifest.get("data", ""):
+        raise ValueError(
+            f"the reference set in {folder} was built from another version of {dataset.name} than "
+            f"is here; build it again with 'python -m r2t2 reference build --model {loaded.name} "
+            f"--dataset {dataset.name}'"
+        )
+    return Engine(loaded, found, dataset)

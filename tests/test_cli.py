@@ -12,6 +12,7 @@ from r2t2.data import world
 from r2t2.paths import cache_folder, jobs_folder
 from r2t2.runs import jobs
 from r2t2.runs.plan import Request
+from tests.data import layouts
 
 
 @pytest.fixture
@@ -208,7 +209,14 @@ def test_all_strategies_go_on_past_a_router_that_cannot_be_fine_tuned(
     ("arguments", "says"),
     [
         (("run", "--strategy", "magic"), "kernel_regression"),
-        (("run", "--benchmark", "mmbench"), "knowledge"),
+        (("run", "--benchmark", "mmbanch"), "knowledge"),
+        (("run", "--benchmark", "mmbench"), "data get mmbench"),
+        (("reference", "build", "--dataset", "paper-reference"), "VQA-V2 is not here"),
+        (("data", "get", "mmbanch"), "mmbench"),
+        (("data", "check", "mmbanch"), "mmbench"),
+        (("data", "get", "clevr"), "CLEVR_val_questions.json"),
+        (("data", "add", "nowhere.csv", "--name", "mine"), "nowhere.csv"),
+        (("data", "remove", "mmbench"), "not here"),
         (("run", "--set", "k=0"), "between 1 and 100"),
         (("run", "--set", "neighbours=3"), "OPTION"),
         (("run", "--model", "mini-99"), "r2t2 train"),
@@ -228,6 +236,37 @@ def test_a_mistake_gets_a_sentence_that_says_what_to_do(command, arguments, says
     assert status == 2
     assert says in " ".join(err.split())
     assert "Traceback" not in err
+
+
+def test_datasets_go_from_files_to_a_run_by_one_command(command, empty, tmp_path):
+    layouts.mme(tmp_path / "official")
+    given = ("--data-dir", tmp_path / "official")
+    _, out, _ = command("data", "check", "mme", *given, "--json")
+    assert json.loads(out)[0]["state"] == "files found"
+    status, out, err = command("run", "--benchmark", "mme", "--strategy", "base", *given, "--json")
+    (row,) = json.loads(out)
+    assert (status, row["n"]) == (0, 4)
+    assert "the paper has 2,114" in " ".join(err.split())
+    _, out, _ = command("data", "list", "--json")
+    assert [row["name"] for row in json.loads(out) if row["here"]] == ["mme"]
+
+
+def test_your_own_data_is_added_used_and_removed(command, empty, tmp_path):
+    layouts.write(tmp_path / "a.png", layouts.picture(1))
+    layouts.write(tmp_path / "mine.csv", "image,question,answer\na.png,is there a ball?,yes\n")
+    assert command("data", "add", tmp_path / "mine.csv", "--name", "mine")[0] == 0
+    status, out, _ = command("run", "--benchmark", "mine", "--strategy", "base", "--json")
+    assert (status, json.loads(out)[0]["n"]) == (0, 1)
+    assert command("data", "remove", "mine", "--yes")[0] == 0
+    assert command("run", "--benchmark", "mine", "--strategy", "base")[0] == 2
+
+
+def test_a_reference_set_of_labels_that_a_model_cannot_express_is_refused(command, empty, tmp_path):
+    layouts.docvqa(tmp_path)
+    words = ("reference", "build", "--dataset", "docvqa", "--data-dir", tmp_path)
+    status, _, err = command(*words)
+    assert status == 2
+    assert "mini cannot express the label '1 May'" in " ".join(err.split())
 
 
 def test_inspect_answers_by_every_strategy(command, tmp_path):

@@ -156,7 +156,10 @@ def dataset(name: str, seed: int = 0) -> Dataset:
     """
     known = {**BENCHMARKS, **{split: SPLITS[split] for split in SIZES}}
     if name not in known:
-        raise KeyError(f"there is no benchmark called {name!r}; there are {', '.join(known)}")
+        raise KeyError(
+            f"there is no benchmark called {name!r}; there are {', '.join(known)}, and those that "
+            "'python -m r2t2 data list' names"
+        )
     split = known[name]
 
     def make(position: int) -> Sample:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import faiss
@@ -52,25 +52,37 @@ class Index:
         setting: Setting,
         ids: Sequence[str],
         groups: Sequence[str],
+        without: Sequence[Collection[int]] = (),
     ) -> Neighbours:
         """The neighbours of each query and their kernel weights, as the setting wants them.
 
         Parameters
         ----------
         queries : of the samples, in the references' space.
-        ids, groups : of the samples; the groups are read by the same-type control only.
+        ids, groups : of the samples, for the controls that draw at random; the groups are read by
+            the same-type control only.
+        without : the references that each sample must not have beside itself; none if empty.
         """
         queries = np.ascontiguousarray(queries, np.float32)
-        own = [self._positions.get(id, -1) for id in ids]
+        barred = [
+            {*more, self._positions.get(id, -1)}
+            for id, more in zip(ids, without or [()] * len(ids), strict=True)
+        ]
+        spare = [len(one) for one in barred]
         if setting.neighbourhood == "ball":
             found = self._ball(queries, setting.epsilon)
         elif setting.neighbourhood == "nearest":
-            depth = min(setting.k + 1, len(self.vectors))
+            depth = min(setting.k + max(spare), len(self.vectors))
             found = list(self._index.search(queries, depth)[1])
         else:
-            found = [self._draw(setting, id, group) for id, group in zip(ids, groups, strict=True)]
+            found = [
+                self._draw(setting, id, group, extra)
+                for id, group, extra in zip(ids, groups, spare, strict=True)
+            ]
         most = MOST_IN_BALL if setting.neighbourhood == "ball" else setting.k
-        rows = [row[row != me][:most] for row, me in zip(found, own, strict=True)]
+        rows = [
+            row[~np.isin(row, list(one))][:most] for row, one in zip(found, barred, strict=True)
+        ]
         index = np.zeros((len(rows), max(1, *map(len, rows))), np.int64)
         present = np.zeros(index.shape, bool)
         for i, row in enumerate(rows):
@@ -108,10 +120,10 @@ class Index:
             for a, b in itertools.pairwise(limits)
         ]
 
-    def _draw(self, setting: Setting, id: str, group: str) -> Int[np.ndarray, " found"]:
+    def _draw(self, setting: Setting, id: str, group: str, spare: int) -> Int[np.ndarray, " found"]:
         # Seeded by the sample, not by its place in a batch: shards and resumed runs agree.
         rng = np.random.default_rng([setting.seed, zlib.crc32(id.encode())])
         pool = np.arange(len(self.vectors))
         if setting.neighbourhood == "same_type":
             pool = pool[self._groups == group]
-        return rng.choice(pool, min(setting.k + 1, len(pool)), replace=False)
+        return rng.choice(pool, min(setting.k + spare, len(pool)), replace=False)

@@ -22,6 +22,7 @@ Schedule = Literal["cosine", "step", "constant"]
 Optimiser = Literal["gradient", "adam"]
 Space = Literal["simplex", "logits"]
 References = Literal["correct", "all"]
+Guard = Literal["samples", "questions", "off"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Setting:
     alpha : of mode finding (eq. 7).
     search : whether kernel regression looks for alpha (eq. 6) or takes r_hat as it is.
     references : only the samples that the model answered correctly (the paper) or all.
+    guard : which references a sample does not listen to beside itself: those with its picture, or
+        with its question and choices ("samples"), also those with its question in other respects
+        ("questions"), or none ("off"); docs/data.md.
     seed : of random neighbours.
     """
 
@@ -59,6 +63,7 @@ class Setting:
     alpha: float = 0.5
     search: bool = True
     references: References = "correct"
+    guard: Guard = "samples"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -105,6 +110,9 @@ class Setting:
                 used |= {"seed"}
         if "schedule" in used and self.schedule != "cosine":
             used.discard("final_learning_rate")
+        # As it usually is it goes without saying: older runs have no word of it.
+        if self.guard == "samples":
+            used.discard("guard")
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name in used}
 
 
@@ -116,8 +124,9 @@ _LITERALS = {
     "optimiser": Optimiser,
     "space": Space,
     "references": References,
+    "guard": Guard,
 }
-_NEAR = ("neighbourhood", "k", "epsilon", "kernel", "bandwidth", "references")
+_NEAR = ("neighbourhood", "k", "epsilon", "kernel", "bandwidth", "references", "guard")
 _DESCENT = (
     "steps",
     "learning_rate",
@@ -131,7 +140,7 @@ _USED: dict[str, tuple[str, ...]] = {
     "uniform": (),
     "constant": ("references", "seed"),
     "finetuned_router": ("references", "seed"),
-    "mode_finding": ("k", "kernel", "bandwidth", "steps", "alpha", "references"),
+    "mode_finding": ("k", "kernel", "bandwidth", "steps", "alpha", "references", "guard"),
     "kernel_regression": (*_NEAR, "steps", "search"),
     "ngd": (*_NEAR, *_DESCENT),
     "oracle": _DESCENT,

@@ -11,14 +11,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
 import stat
-import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +27,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from r2t2 import apart
+from r2t2.files import sound
 from r2t2.metrics import is_correct
 from r2t2.rerouting.settings import PAPER, Setting
 from r2t2.runs.store import DamagedRun, Run, TableName, figures, list_runs
@@ -41,15 +40,11 @@ FILES = ("manifest.json", "samples.parquet", "steps.parquet")
 MOST_RUNS = 5000
 MOST_BYTES = {"manifest.json": 2**20, "samples.parquet": 2**29, "steps.parquet": 2**30}
 MOST_BYTES_IN_ALL = 2**32
-MOST_TIMES_COMPRESSED = 200
 MOST_BYTES_OF_TABLE = 2**30
 MOST_ROWS_OF_SAMPLE = 100
 MOST_LETTERS = 300
-MOST_MEMORY = 2**32
-MOST_SECONDS = 600
 
 _NAME = re.compile(rf"(?!\.\.?/)([^/\\]+)/({'|'.join(map(re.escape, FILES))})")
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @dataclass(frozen=True)
@@ -131,46 +126,8 @@ def _placed(run: Run, folder: Path, there: dict[str, Run]) -> Imported:
 
 
 def _apart(file: Path, folder: Path) -> None:
-    """`unpack` in a process of its own: what makes a decoder crash must not crash the server."""
-    command = [sys.executable, "-m", __name__, str(file.resolve()), str(folder.resolve())]
-    done = subprocess.run(  # noqa: S603 (its own command, and no shell)
-        command,
-        cwd=Path(__file__).resolve().parents[2],
-        # Other allocators, and more threads, reserve more addresses than they use.
-        env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == _REFUSED:
-        raise ValueError(f"this file was not imported: {done.stderr.strip()}")
-    if done.returncode:
-        raise ValueError(
-            "this file was not imported: reading it takes more time or memory than any run needs, "
-            "or makes the reader crash"
-        )
-
-
-_REFUSED = 3
-
-
-def _main(file: str, folder: str) -> None:
-    limits = {
-        resource.RLIMIT_AS: MOST_MEMORY,
-        resource.RLIMIT_CPU: MOST_SECONDS,
-        resource.RLIMIT_FSIZE: max(MOST_BYTES.values()),
-        resource.RLIMIT_CORE: 0,
-    }
-    for limit, most in limits.items():
-        with suppress(OSError, ValueError):  # not every system lets us
-            resource.setrlimit(limit, (most, most))
-    try:
-        unpack(Path(file), Path(folder))
-    except MemoryError:
-        sys.exit(1)
-    except Exception as error:
-        print(error, file=sys.stderr)
-        sys.exit(_REFUSED)
+    """`unpack` in a process of its own."""
+    apart.call(__name__, str(file.resolve()), str(folder.resolve()))
 
 
 def unpack(file: Path, folder: Path) -> None:
@@ -213,16 +170,10 @@ def _listed(archive: zipfile.ZipFile) -> dict[str, dict[str, zipfile.ZipInfo]]:
         mode = stat.S_IFMT(entry.external_attr >> 16)
         if match is None or mode not in (0, stat.S_IFREG):
             raise ValueError(f"{entry.filename[:80]!r} in it is no file of a run")
-        if entry.flag_bits & 1 or entry.compress_type not in _COMPRESSIONS:
-            raise ValueError(f"{entry.filename[:80]!r} in it is encrypted or oddly compressed")
         files = runs.setdefault(match[1], {})
         if match[2] in files:
             raise ValueError(f"it holds {entry.filename[:80]!r} twice")
-        # No more than this is read, whatever follows.
-        large = entry.file_size > MOST_BYTES[match[2]]
-        if large or entry.file_size > MOST_TIMES_COMPRESSED * max(entry.compress_size, 100):
-            raise ValueError(f"{entry.filename[:80]!r} in it would be {entry.file_size:,} bytes")
-        files[match[2]] = entry
+        files[match[2]] = sound(entry, MOST_BYTES[match[2]])
     if sum(entry.file_size for entry in entries) > MOST_BYTES_IN_ALL:
         raise ValueError(f"it would be more than {MOST_BYTES_IN_ALL:,} bytes")
     for name, files in runs.items():
@@ -344,4 +295,4 @@ def _check_experts(run: Run, *columns: pa.ChunkedArray) -> None:
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    apart.serve(lambda file, folder: unpack(Path(file), Path(folder)), *sys.argv[1:])

@@ -39,6 +39,7 @@ class RunSpec:
     trace : what is stored beside the outcomes: "all" steps, the "ends", or "none".
     shard : samples per shard; how samples are batched is part of how floats are rounded.
     arithmetic : `ARITHMETIC` of the code that made the run.
+    data : the benchmark's fingerprint; empty for the embedded world's.
     """
 
     model: str
@@ -53,6 +54,7 @@ class RunSpec:
     trace: str
     shard: int
     arithmetic: int = ARITHMETIC
+    data: str = ""
 
     @staticmethod
     def of(
@@ -78,12 +80,15 @@ class RunSpec:
             setting=setting.options,
             trace=trace,
             shard=shard,
+            data=dataset.fingerprint,
         )
 
     @cached_property
     def id(self) -> str:
         """A hash of all that determines the result; 16 hexadecimal digits."""
         counts = {name: value for name, value in asdict(self).items() if name not in _NAMES}
+        if not self.data:
+            del counts["data"]
         # 1 and 1.0 are one setting, whether it was typed or came from a slider.
         counts["setting"] = {
             name: int(value) if isinstance(value, float) and value.is_integer() else value

@@ -23,7 +23,8 @@ from jaxtyping import Float
 from PIL import Image
 
 from r2t2.analysis.projection import Plane, fit
-from r2t2.images import decode
+from r2t2.data.stored import stamp
+from r2t2.images import decode, picture_hash
 from r2t2.paths import reference_folder
 from r2t2.rerouting.settings import References, Setting
 from r2t2.samples import Dataset, Sample
@@ -118,6 +119,11 @@ class Typed:
         digest = hashlib.sha256(self.picture).hexdigest()
         return digest, self.question, self.label, self.choices, self.origin
 
+    @cached_property
+    def _hash(self) -> str:
+        # A picture that was uploaded may be a reference's own.
+        return picture_hash(decode(self.picture)) if self.origin == "upload" else ""
+
     def sample(self) -> Sample:
         """The sample itself."""
         return Sample(
@@ -127,6 +133,7 @@ class Typed:
             label=self.label or None,
             choices=self.choices,
             dataset=self.origin,
+            picture=self._hash,
         )
 
 
@@ -134,17 +141,25 @@ Ask = Picked | Typed
 _KEYS: dict[str | type, Callable[[Any], Any]] = {Typed: lambda ask: ask.key}
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
 def benchmark(name: str, seed: int) -> Dataset:
     """A benchmark by name."""
+    return _benchmark(name, seed, stamp())
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _benchmark(name: str, seed: int, stamp: int) -> Dataset:
     from r2t2.studio import open_dataset
 
     return open_dataset(name, seed)
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
 def thumbnail(ask: Picked, side: int = 160) -> Image.Image:
     """A sample's picture, small."""
+    return _thumbnail(ask, side, stamp())
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _thumbnail(ask: Picked, side: int, stamp: int) -> Image.Image:
     image = ask.sample().image.copy()
     image.thumbnail((side, side))
     return image

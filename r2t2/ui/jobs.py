@@ -283,6 +283,8 @@ def _overrides(strategies: Sequence[str], preset: str) -> tuple[str, ...]:
     from r2t2.runs.plan import OPTIONS
 
     used = {option for name in strategies for option in strategy(name, preset).options}
+    if "references" in used:
+        used.add("guard")  # which is named only where it is not as usual
     options = [name for name in OPTIONS if name in used]
     changed = st.multiselect(
         "Options to change or sweep",

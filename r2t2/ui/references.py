@@ -18,7 +18,10 @@ import pandas as pd
 import streamlit as st
 from jaxtyping import Float
 
+from r2t2 import overlap
 from r2t2.analysis import coverage, maps
+from r2t2.data import benchmarks
+from r2t2.data.stored import stamp
 from r2t2.estimate import span
 from r2t2.paths import cache_folder, reference_folder
 from r2t2.reference import ReferenceSet, how_to_build
@@ -212,6 +215,23 @@ def searched(references: ReferenceSet, found: Sequence[Run]) -> list[Run]:
         and run.spec.trace != "none"
         and run.spec.setting.get("neighbourhood") == "nearest"
     ]
+
+
+def overlaps(references: ReferenceSet) -> pd.DataFrame:
+    """How many samples of each benchmark that is here a set overlaps with; empty without traces."""
+    names = benchmarks.names("benchmark") if references.traces is not None else ()
+    rows = [{"benchmark": name, **_overlaps(references, name, stamp())} for name in names]
+    return pd.DataFrame(rows)
+
+
+@st.cache_data(
+    max_entries=64,
+    show_spinner="Looking for the same pictures and questions …",
+    hash_funcs=_SETS,
+)
+def _overlaps(references: ReferenceSet, name: str, stamp: int) -> dict[str, int]:
+    samples = list(engine.benchmark(name, 0))
+    return overlap.counts(references.correct.overlaps(samples))
 
 
 def listened_to(references: ReferenceSet, run: Run) -> ReferenceSet:

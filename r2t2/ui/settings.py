@@ -13,6 +13,7 @@ from r2t2.rerouting.settings import (
     COMPARED,
     PRESETS,
     STRATEGIES,
+    Guard,
     KernelName,
     Optimiser,
     References,
@@ -32,6 +33,7 @@ _CHOICES = {
     "optimiser": get_args(Optimiser),
     "space": get_args(Space),
     "references": get_args(References),
+    "guard": get_args(Guard),
 }
 _HELP = {
     "neighbourhood": "The k nearest questions (eq. 9), or all within epsilon (eq. 10).",
@@ -47,6 +49,8 @@ _HELP = {
     "optimiser": "Plain gradient (the paper), or Adam.",
     "space": "Steps on r, projected back to the simplex, or on log r.",
     "references": "Only references that the model answers correctly (the paper), or all.",
+    "guard": "What is left out of the neighbours: samples with the same picture, or the same "
+    "question and choices; also those with the same question about another picture; or nothing.",
 }
 
 
@@ -175,7 +179,7 @@ def _inputs(start: Setting) -> dict[str, Any]:
         if values["schedule"] == "cosine":
             values["final_learning_rate"] = _number("final_learning_rate", start)
     with rest:
-        for name in ("optimiser", "space", "references"):
+        for name in ("optimiser", "space", "references", "guard"):
             values[name] = _choice(name, start)
     return values
 
