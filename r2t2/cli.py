@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +42,13 @@ out, err = Console(), Console(stderr=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Model = Annotated[str, typer.Option(help="mini, or mini-N for one trained here.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local, or ray: on a cluster (docs/scaling.md).")
+]
+Actors = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of the engine ray; by default one per GPU, or as the cores allow."),
+]
 
 
 @contextmanager
@@ -152,23 +160,32 @@ def build_reference(
     ] = "wordllama",
     size: Annotated[int | None, typer.Option(help="Only the first samples.")] = None,
     device: Device = "auto",
+    engine: EngineName = "local",
+    actors: Actors = None,
 ) -> None:
     """Answer labelled samples with the model and keep embeddings, routing, answers and losses."""
     from r2t2 import studio
     from r2t2.models import load_model
     from r2t2.reference import build
+    from r2t2.runs.plan import ENGINES
 
-    loaded = load_model(model, device)
     chosen = studio.default_seed(model) if seed is None else seed
     samples = studio.open_dataset(dataset, chosen).head(size)
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r}; it must be one of {', '.join(ENGINES)}")
     with _progress() as report:
-        made = build(
-            loaded,
-            samples,
-            chosen,
-            embedder,
-            report=lambda done, total: report("building the reference set", done, total, ""),
-        )
+
+        def tell(done: int, total: int) -> None:
+            report("building the reference set", done, total, "")
+
+        if engine == "ray":
+            from r2t2.runs import cluster
+
+            opened = partial(load_model, model, device)
+            of = dataset, chosen, len(samples), embedder
+            made = cluster.build(opened, *of, device, actors, tell)
+        else:
+            made = build(load_model(model, device), samples, chosen, embedder, report=tell)
     name = reference_name(model, dataset, embedder)
     made.save(reference_folder(name))
     kept, dropped = made.manifest["kept"], made.manifest["dropped"]
@@ -195,6 +212,8 @@ def run(
         str, typer.Option(help="Steps to keep: all, ends, none, or auto by strategy.")
     ] = "auto",
     device: Device = "auto",
+    engine: EngineName = "local",
+    actors: Actors = None,
     as_json: Json = False,
 ) -> None:
     """Run strategies on benchmarks; stopped by anything, the same command goes on.
@@ -216,6 +235,7 @@ def run(
         limit=limit,
         trace=trace,
         preset=preset,
+        engine=engine,
     )
     names = [request.label(planned) for planned in request.planned]
     rows = []
@@ -225,7 +245,7 @@ def run(
             def tell(number: int, done: int, total: int, note: str) -> None:
                 report(names[number], done, total, note)
 
-            for planned, done in carry_out(request, tell, device):
+            for planned, done in carry_out(request, tell, device, actors):
                 rows.append(
                     {
                         "run": done.folder.name,
@@ -444,7 +464,7 @@ def main() -> None:
     """Run the command line; what the user can put right is said in a sentence."""
     try:
         app()
-    except (KeyError, ValueError, OSError, RuntimeError) as error:
+    except (KeyError, ValueError, OSError, RuntimeError, ImportError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         err.print(f"[red]error:[/red] {message}", highlight=False)
         sys.exit(2)

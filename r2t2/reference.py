@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from r2t2.rerouting.neighbours import Index
 
 FORMAT = 1
+# Samples that are answered together; part of how floats are rounded.
+BATCH = 256
 _BUILT_FROM = {"model", "model_fingerprint", "embedder", "dataset", "seed"}
 Report = Callable[[int, int], None]
 
@@ -157,7 +159,7 @@ def build(
     dataset: Dataset,
     seed: int,
     embedder: str = "wordllama",
-    batch: int = 256,
+    batch: int = BATCH,
     report: Report = lambda done, total: None,
 ) -> ReferenceSet:
     """Answer every labelled sample with the model and keep what happened (section 3).
@@ -168,48 +170,83 @@ def build(
     ------
     ValueError : the model answers none of the samples correctly.
     """
-    import torch
-
-    from r2t2.embedders import embed
-
-    rows: list[dict[str, Any]] = []
-    rs = []
-    for start in range(0, len(dataset), batch):
-        samples = dataset[start : start + batch]
-        with torch.no_grad():
-            encoded = model.encode(samples)
-            r = model.route(encoded)
-            answers = model.answer(encoded, r).texts
-            losses = model.loss(encoded, model.target(samples), r).tolist()
-        rs.append(r.float().cpu().numpy())
-        for offset, (sample, answer, loss) in enumerate(zip(samples, answers, losses, strict=True)):
-            rows.append(
-                {
-                    "position": start + offset,
-                    "id": sample.id,
-                    "question": sample.question,
-                    "label": sample.label,
-                    "answer": answer,
-                    "correct": sample.is_correct(answer),
-                    "loss": round(loss, 4),
-                    "category": sample.category,
-                }
-            )
-        report(len(rows), len(dataset))
-    table = pd.DataFrame(rows)
-    kept = int(table["correct"].sum())
-    if kept == 0:
-        raise ValueError(
-            f"{model.name} answers none of the {len(table)} samples of {dataset.name} correctly, "
-            "so there is nothing to learn from; check the model and the dataset"
-        )
-    manifest = {
+    parts = (answered(model, dataset, i, batch) for i in range(0, len(dataset), batch))
+    built_from = {
         "model": model.name,
         "model_fingerprint": model.fingerprint,
         "embedder": embedder,
         "dataset": dataset.name,
         "seed": seed,
-        "kept": kept,
-        "dropped": len(table) - kept,
     }
-    return ReferenceSet(manifest, table, embed(table["question"], embedder), np.concatenate(rs))
+    return collected(parts, built_from, len(dataset), report)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some samples of a reference set as they were answered: rows of its table, and their `r`."""
+
+    rows: list[dict[str, Any]]
+    r: Float[np.ndarray, "samples sites experts"]
+
+
+def answered(model: RoutedModel, dataset: Dataset, start: int, batch: int = BATCH) -> Part:
+    """The samples from a position on, as many as are answered together."""
+    import torch
+
+    samples = dataset[start : start + batch]
+    with torch.no_grad():
+        encoded = model.encode(samples)
+        r = model.route(encoded)
+        answers = model.answer(encoded, r).texts
+        losses = model.loss(encoded, model.target(samples), r).tolist()
+    rows = [
+        {
+            "position": start + offset,
+            "id": sample.id,
+            "question": sample.question,
+            "label": sample.label,
+            "answer": answer,
+            "correct": sample.is_correct(answer),
+            "loss": round(loss, 4),
+            "category": sample.category,
+        }
+        for offset, (sample, answer, loss) in enumerate(zip(samples, answers, losses, strict=True))
+    ]
+    return Part(rows, r.float().cpu().numpy())
+
+
+def collected(
+    parts: Iterable[Part],
+    built_from: dict[str, Any],
+    size: int,
+    report: Report = lambda done, total: None,
+) -> ReferenceSet:
+    """The reference set of all parts, in whatever order they come.
+
+    Parameters
+    ----------
+    built_from : the manifest, but for what is counted here.
+    size : the samples of all parts together.
+
+    Raises
+    ------
+    ValueError : none of the samples was answered correctly.
+    """
+    from r2t2.embedders import embed
+
+    there: list[Part] = []
+    for part in parts:
+        there.append(part)
+        report(sum(len(part.rows) for part in there), size)
+    there.sort(key=lambda part: part.rows[0]["position"])
+    table = pd.DataFrame([row for part in there for row in part.rows])
+    kept = int(table["correct"].sum())
+    if kept == 0:
+        raise ValueError(
+            f"{built_from['model']} answers none of the {len(table)} samples of "
+            f"{built_from['dataset']} correctly, so there is nothing to learn from; check the "
+            "model and the dataset"
+        )
+    manifest = {**built_from, "kept": kept, "dropped": len(table) - kept}
+    embeddings = embed(table["question"], built_from["embedder"])
+    return ReferenceSet(manifest, table, embeddings, np.concatenate([part.r for part in there]))

@@ -415,7 +415,7 @@ class Writer:
             "sites": [{"name": site.name, "experts": list(site.experts)} for site in sites],
             "shards": [],
             "device": device,
-            "versions": _versions(),
+            "versions": versions(),
             "created": _now(),
         }
         self._manifest = self._resumed(begun) if (folder / "manifest.json").exists() else begun
@@ -626,7 +626,9 @@ def _intact(path: Path, checksum: str) -> bool:
         return False
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The packages here whose versions can change a result; empty for one that is missing."""
+
     def version(package: str) -> str:
         try:
             return metadata.version(package)
