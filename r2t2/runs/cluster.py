@@ -82,7 +82,7 @@ class Pool(Generic[T]):
         self._actors = max(1, room if actors is None else actors)
         self._actor = self._ray.remote(_Actor).options(**self._needs)
         self._kind: dict[str, str] | None = None
-        self._lost: Counter[Any] = Counter()
+        self._lost: Counter[str] = Counter()
         self._idle: list[Any] = []
         self._starting: dict[Any, Any] = {}
 
@@ -142,7 +142,7 @@ class Pool(Generic[T]):
                         self._idle.append(actor)
                         raise error.cause from None
                     except errors.RayError as error:
-                        self._lose((work.__name__, *call), error)
+                        self._lose(repr(call), error)
                         again.append(call)
                     else:
                         self._idle.append(actor)
@@ -168,20 +168,15 @@ class Pool(Generic[T]):
         except errors.RayError as error:
             self._lose("start", error)
             return
-        expected = self._kind or kind | versions()
-        if kind != expected:
-            unlike = {name: (kind[name], expected[name]) for name in kind}
-            told = ", ".join(f"{n} {a} and not {b}" for n, (a, b) in unlike.items() if a != b)
+        try:
+            _check_alike(node, kind, self._kind or kind | versions())
+        except RuntimeError:
             self._ray.kill(actor)
-            raise RuntimeError(
-                f"the actor on {node} computes with {told}: floats are rounded otherwise there, "
-                "so that its shards would not add up to one run with the others'. Make the nodes "
-                "alike, or leave this one out of the cluster"
-            )
+            raise
         self._kind = kind
         self._idle.append(actor)
 
-    def _lose(self, what: Any, error: Exception) -> None:
+    def _lose(self, what: str, error: Exception) -> None:
         """Replace an actor that was lost."""
         why = str(error).strip().partition("\n")[0]
         self._lost[what] += 1
@@ -263,6 +258,17 @@ def build(
         calls = ((dataset, seed, size, start) for start in range(0, size, BATCH))
         parts = (part for _, part in pool.map(_answered, calls))
         return collected(parts, built_from, size, report)
+
+
+def _check_alike(node: str, kind: dict[str, str], others: dict[str, str]) -> None:
+    """Refuse an actor whose shards would not add up to one run with the others'."""
+    unlike = [f"{n} {kind[n]} and not {others[n]}" for n in kind if kind[n] != others[n]]
+    if unlike:
+        raise RuntimeError(
+            f"the actor on {node} computes with {', '.join(unlike)}: floats are rounded otherwise "
+            "there, so its shards and the others' would not be those of one run. Make the nodes "
+            "alike, or leave this one out of the cluster"
+        )
 
 
 class _Actor:
