@@ -189,7 +189,10 @@ def build_reference(
     name = reference_name(model, dataset, embedder)
     made.save(reference_folder(name))
     kept, dropped = made.manifest["kept"], made.manifest["dropped"]
-    err.print(f"{name}: {kept} samples kept (answered correctly), {dropped} dropped")
+    search = "exact" if made.exact else "approximate"
+    err.print(
+        f"{name}: {kept} samples kept (answered correctly), {dropped} dropped; {search} search"
+    )
 
 
 @app.command()

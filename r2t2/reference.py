@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 # Samples that are answered together; part of how floats are rounded.
 BATCH = 256
+# Up to so many references each is compared with a question: a moment (docs/scaling.md).
+EXACT_UP_TO = 500_000
 _BUILT_FROM = {"model", "model_fingerprint", "embedder", "dataset", "seed"}
 Report = Callable[[int, int], None]
 
@@ -73,12 +75,18 @@ class ReferenceSet:
             r=self.r[kept],
         )
 
+    @property
+    def exact(self) -> bool:
+        """Whether the nearest references are surely found; of very many, most of them are."""
+        return len(self) <= EXACT_UP_TO
+
     @cached_property
     def by_question(self) -> Index:
         """The references to search by their questions' embeddings."""
         from r2t2.rerouting.neighbours import Index
 
-        return Index(self.embeddings, self.table["id"], self.table["category"])
+        ids, groups = self.table["id"], self.table["category"]
+        return Index(self.embeddings, ids, groups, exact=self.exact)
 
     @cached_property
     def by_routing(self) -> Index:
@@ -86,7 +94,7 @@ class ReferenceSet:
         from r2t2.rerouting.neighbours import Index
 
         flat = self.r.reshape(len(self.r), -1)
-        return Index(flat, self.table["id"], self.table["category"], metric="l2")
+        return Index(flat, self.table["id"], self.table["category"], "l2", self.exact)
 
     def save(self, folder: Path) -> None:
         """Write the set into a folder; the manifest last, so that it vouches for the rest."""
