@@ -195,7 +195,9 @@ def _embedded(count: int, seed: int, phrasings: Sequence[int], form: str) -> np.
     while len(texts) < count:
         pairs = rng.integers(len(words), size=(count, 2))
         which = rng.integers(len(sentences), size=count)
-        new = (sentences[s].format(words[a], words[b]) for s, (a, b) in zip(which, pairs))
+        new = (
+            sentences[s].format(words[a], words[b]) for s, (a, b) in zip(which, pairs, strict=True)
+        )
         texts |= dict.fromkeys(new)
     asked = list(texts)[:count]
     return np.concatenate([embed(asked[i : i + 50_000]) for i in range(0, count, 50_000)])

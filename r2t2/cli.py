@@ -45,6 +45,12 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 EngineName = Annotated[
     str, typer.Option("--engine", help="local, or ray: on a cluster (docs/scaling.md).")
 ]
+MirrorAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror", envvar="R2T2_MIRROR", help="Copy every shard there: s3://…, file://…, …"
+    ),
+]
 Actors = Annotated[
     int | None,
     typer.Option(min=1, help="Of the engine ray; by default one per GPU, or as the cores allow."),
@@ -217,6 +223,7 @@ def run(
     device: Device = "auto",
     engine: EngineName = "local",
     actors: Actors = None,
+    mirror: MirrorAddress = None,
     as_json: Json = False,
 ) -> None:
     """Run strategies on benchmarks; stopped by anything, the same command goes on.
@@ -248,7 +255,7 @@ def run(
             def tell(number: int, done: int, total: int, note: str) -> None:
                 report(names[number], done, total, note)
 
-            for planned, done in carry_out(request, tell, device, actors):
+            for planned, done in carry_out(request, tell, device, actors, mirror):
                 rows.append(
                     {
                         "run": done.folder.name,
@@ -265,12 +272,12 @@ def run(
 
 
 @app.command(hidden=True)
-def work(job: Path, lock: int) -> None:
+def work(job: Path, lock: int, mirror: MirrorAddress = None) -> None:
     """Carry out a job; started by `jobs.start`, which hands its lock over."""
     from r2t2.runs import jobs
     from r2t2.runs.runner import carry_out
 
-    jobs.work(job, lock, carry_out)
+    jobs.work(job, lock, partial(carry_out, mirror=mirror))
 
 
 @runs_app.command("list")
@@ -343,6 +350,22 @@ def import_run(file: Path) -> None:
     for imported in import_runs(file, runs_folder()):
         said = "added" if imported.added else "already there"
         typer.echo(f"{imported.run.folder.name}: {said}")
+
+
+@runs_app.command("pull")
+def pull_runs(mirror: str) -> None:
+    """Take the runs of a mirror into the cache, as far as they were stored there.
+
+    Runs that are here already stay as they are. What a run lacks, 'run' computes.
+    """
+    from r2t2.runs.mirror import Mirror
+
+    copy = Mirror(mirror)
+    names = copy.names()
+    for name in names:
+        typer.echo(f"{name}: {'added' if copy.pull(name, runs_folder()) else 'already there'}")
+    if not names:
+        err.print(f"there are no runs at {mirror}", highlight=False)
 
 
 @app.command()

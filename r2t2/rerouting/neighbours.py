@@ -68,7 +68,7 @@ class Index:
         self._groups = np.array(groups)
         distance = faiss.METRIC_INNER_PRODUCT if metric == "inner_product" else faiss.METRIC_L2
         if exact:
-            self._index = faiss.IndexFlat(self.vectors.shape[1], distance)
+            self._index: faiss.Index = faiss.IndexFlat(self.vectors.shape[1], distance)
             self._index.add(self.vectors)
         else:
             self._index = approximate(self.vectors, distance)

@@ -7,7 +7,6 @@ so a run has one writer whoever computes it.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import socket
@@ -39,11 +38,6 @@ _STORE = 200 * 2**20
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def installed() -> bool:
-    """Whether Ray is here."""
-    return importlib.util.find_spec("ray") is not None
 
 
 class Pool(Generic[T]):
@@ -321,12 +315,12 @@ def _answered(model: RoutedModel, dataset: str, seed: int, size: int, start: int
 
 
 def _import() -> ModuleType:
-    if not installed():
+    try:
+        import ray
+    except ImportError as error:
         raise ImportError(
-            "the engine 'ray' needs the package ray, which is not installed: pip install ray"
-        )
-    import ray
-
+            f"the engine 'ray' needs the package ray ({error}): pip install ray"
+        ) from error
     return ray
 
 

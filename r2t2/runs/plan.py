@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,11 @@ ENGINES = ("local", "ray")
 OPTIONS = tuple(field.name for field in fields(Setting) if field.name != "algorithm")
 # A sweep is a product, and a product is easily larger than was meant.
 MOST_RUNS = 10_000
+
+
+def engines() -> tuple[str, ...]:
+    """Those of `ENGINES` that can be used here."""
+    return ENGINES if importlib.util.find_spec("ray") else ENGINES[:1]
 
 
 @dataclass(frozen=True)

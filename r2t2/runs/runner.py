@@ -24,6 +24,7 @@ from r2t2.paths import runs_folder
 from r2t2.rerouting.settings import Setting
 from r2t2.rerouting.trajectory import Trajectory
 from r2t2.runs.identity import RunSpec, Trace
+from r2t2.runs.mirror import Mirror
 from r2t2.runs.plan import Planned, Request
 from r2t2.runs.store import SCHEMAS, Run, UnreadableRun, writing
 from r2t2.samples import Dataset
@@ -146,12 +147,21 @@ class Runner:
     workers : who computes; of an engine, this process.
     folder : where runs are kept.
     shard : samples per shard.
+    mirror : where every shard is copied to once it is stored, and where a run that the folder
+        lacks is looked for.
     """
 
-    def __init__(self, workers: Engine | Workers, folder: Path, shard: int = SHARD) -> None:
+    def __init__(
+        self,
+        workers: Engine | Workers,
+        folder: Path,
+        shard: int = SHARD,
+        mirror: Mirror | None = None,
+    ) -> None:
         self.workers: Workers = Worker(workers) if isinstance(workers, Engine) else workers
         self.folder = folder
         self.shard = shard
+        self.mirror = mirror
 
     def run(
         self,
@@ -182,6 +192,7 @@ class Runner:
         ------
         RunLocked : another process is writing the run.
         ValueError : there is no sample, or one has no label.
+        OSError : the mirror cannot be read, or the complete run not be written to it.
         """
         dataset = dataset if limit is None else dataset.head(max(limit, 0))
         total = len(dataset)
@@ -190,8 +201,12 @@ class Runner:
         workers = self.workers
         spec = workers.spec(dataset, seed, strategy, setting, trace, self.shard)
         folder = self.folder / spec.folder
+        if self.mirror:
+            self.mirror.pull(spec.folder, self.folder)
         found = _finished(folder, spec)
         if found is not None:
+            if self.mirror:
+                self.mirror.push(found)
             report(total, total, "already in the cache")
             return found
         with writing(folder, spec, workers.sites, workers.device) as writer:
@@ -201,10 +216,23 @@ class Runner:
             wanted = takewhile(lambda first: not cancelled(), writer.missing)
             for shard in workers.shards(spec, dataset, wanted):
                 writer.add(**vars(shard))
-                report(writer.done, total, "")
+                report(writer.done, total, self._copied(folder))
             if not writer.missing:
                 writer.finish()
-        return Run.load(folder)
+        run = Run.load(folder)
+        if self.mirror:
+            self.mirror.push(run)
+        return run
+
+    def _copied(self, folder: Path) -> str:
+        """Copy what is stored to the mirror; why it is not there, mostly empty."""
+        try:
+            if self.mirror:
+                self.mirror.push(Run.load(folder))
+        except OSError as error:
+            # A store far away fails now and then; what it lacks goes along with the next shard.
+            return f"the mirror lacks the last shard: {error}"
+        return ""
 
 
 def carry_out(
@@ -212,6 +240,7 @@ def carry_out(
     report: Callable[[int, int, int, str], None],
     device: str = "auto",
     actors: int | None = None,
+    mirror: str | None = None,
 ) -> Iterator[tuple[Planned, Run]]:
     """The runs of a request, one after the other, as far as they are not in the cache already.
 
@@ -220,6 +249,7 @@ def carry_out(
     report : called with the number of the run, its samples done, its samples in total, and a
         note (mostly empty).
     actors : of an engine that has some; None for as many as its cluster has room for.
+    mirror : the address of a copy of the runs (`Mirror`).
 
     Raises
     ------
@@ -229,7 +259,8 @@ def carry_out(
     """
     datasets = {name: studio.open_dataset(name, request.seed) for name in request.benchmarks}
     with _workers(request, device, actors) as workers:
-        runner = Runner(workers, runs_folder())
+        copy = Mirror(mirror) if mirror else None
+        runner = Runner(workers, runs_folder(), mirror=copy)
         for number, planned in enumerate(request.planned):
             run = runner.run(
                 datasets[planned.benchmark],

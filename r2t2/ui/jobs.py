@@ -31,6 +31,7 @@ _STATES = {
     "failed": ("error", "red"),
     "interrupted": ("power_off", "orange"),
 }
+_ENGINES = {"local": "this machine", "ray": "Ray"}
 _TRACES = {
     "auto": "as the strategy's kind",
     "all": "all",
@@ -180,6 +181,8 @@ def title(request: Request) -> str:
     parts += [request.model, f"seed {request.seed}"]
     if request.limit is not None:
         parts.append(f"first {request.limit:,} samples")
+    if request.engine != "local":
+        parts.append(f"on {_ENGINES[request.engine]}")
     return " · ".join(parts)
 
 
@@ -227,7 +230,7 @@ def form(expanded: bool) -> None:
 
 
 def _request(model: str, reference: str) -> Request:
-    from r2t2.runs.plan import TRACES, Request
+    from r2t2.runs.plan import TRACES, Request, engines
 
     left, right = st.columns(2)
     benchmarks = left.multiselect(
@@ -245,7 +248,8 @@ def _request(model: str, reference: str) -> Request:
         **bound("start-strategies"),
     )
     own, seed = preset_of(model), engine.default_seed(model)
-    boxes = st.columns(4)
+    there = engines()
+    boxes = st.columns(3 + len(there))
     preset = boxes[0].selectbox(
         "Preset",
         list(PRESETS),
@@ -278,6 +282,16 @@ def _request(model: str, reference: str) -> Request:
         "none. Shift and Flips draw what is kept.",
         **bound("start-trace"),
     )
+    by = there[0]
+    if len(there) > 1:
+        by = boxes[4].selectbox(
+            "Engine",
+            there,
+            format_func=_ENGINES.__getitem__,
+            help="Who computes; the results are the same. Ray's cluster is the one that "
+            "RAY_ADDRESS names, or this machine's cores.",
+            **bound("start-engine"),
+        )
     names = tuple(name for name in STRATEGIES if name in strategies) or STRATEGIES
     return Request(
         model=model,
@@ -289,6 +303,7 @@ def _request(model: str, reference: str) -> Request:
         limit=None if limit is None else int(limit),
         trace=trace,
         preset=preset,
+        engine=by,
     )
 
 

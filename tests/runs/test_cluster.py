@@ -20,7 +20,7 @@ from r2t2.models import load_model
 from r2t2.rerouting.settings import strategy
 from r2t2.runs import cluster
 from r2t2.runs.cluster import Cluster
-from r2t2.runs.plan import Request
+from r2t2.runs.plan import Request, engines
 from r2t2.runs.runner import Runner, carry_out
 from r2t2.runs.store import list_runs
 from tests.runs import toy
@@ -35,7 +35,7 @@ PATIENCE = 120  # seconds; the machine may be busy
 @pytest.fixture(scope="module")
 def ray():
     """A cluster of two cores in this process; skipped without Ray, but never in CI."""
-    if not cluster.installed():
+    if "ray" not in engines():
         if os.environ.get("CI"):
             pytest.fail("ray is missing, and CI must compute on a real cluster")
         pytest.skip("ray is missing: nothing is computed on a cluster here")
@@ -175,7 +175,7 @@ def test_a_reference_set_built_by_actors_is_the_one_built_here(ray, cache):
 
 
 def test_without_ray_it_is_said_what_to_install(monkeypatch):
-    monkeypatch.setattr(cluster, "installed", lambda: False)
+    monkeypatch.setitem(sys.modules, "ray", None)
     request = Request(*NAMES, ("general",), ("base",), engine="ray")
     with pytest.raises(ImportError, match="pip install ray"):
         list(carry_out(request, lambda *told: None))
