@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -314,7 +316,16 @@ def _answered(model: RoutedModel, dataset: str, seed: int, size: int, start: int
     return answered(model, studio.open_dataset(dataset, seed).head(size), start)
 
 
+def _address() -> str:
+    return os.environ.get("RAY_ADDRESS") or "local"
+
+
 def _import() -> ModuleType:
+    if _address() == "local" and "ray" not in sys.modules:
+        # Ray listens to the network, and who may speak to it can run anything: so nobody may who
+        # does not know a word that is made for this cluster alone. It is read on import.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         import ray
     except ImportError as error:
@@ -324,12 +335,10 @@ def _import() -> ModuleType:
     return ray
 
 
-def _connect(ray: ModuleType) -> None:
-    address = os.environ.get("RAY_ADDRESS") or "local"
-    own: dict[str, Any] = {}
-    if address == "local":
-        # Who reaches a Ray cluster can run anything on it, so this one is nobody else's.
-        own = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
-        own |= {"object_store_memory": _STORE}
+def _connect(ray: ModuleType, **options: Any) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine."""
+    if _address() == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(address, log_to_driver=False, logging_level=logging.WARNING, **own)
+        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        options.setdefault("object_store_memory", _STORE)
+    ray.init(_address(), log_to_driver=False, logging_level=logging.WARNING, **options)

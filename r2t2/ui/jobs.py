@@ -232,7 +232,8 @@ def form(expanded: bool) -> None:
 def _request(model: str, reference: str) -> Request:
     from r2t2.runs.plan import TRACES, Request, engines
 
-    left, right = st.columns(2)
+    there = engines()
+    left, right, *more = st.columns([2, 2, 1] if len(there) > 1 else 2)
     benchmarks = left.multiselect(
         "Benchmarks",
         engine.benchmarks(),
@@ -248,8 +249,7 @@ def _request(model: str, reference: str) -> Request:
         **bound("start-strategies"),
     )
     own, seed = preset_of(model), engine.default_seed(model)
-    there = engines()
-    boxes = st.columns(3 + len(there))
+    boxes = st.columns(4)
     preset = boxes[0].selectbox(
         "Preset",
         list(PRESETS),
@@ -283,8 +283,8 @@ def _request(model: str, reference: str) -> Request:
         **bound("start-trace"),
     )
     by = there[0]
-    if len(there) > 1:
-        by = boxes[4].selectbox(
+    for box in more:
+        by = box.selectbox(
             "Engine",
             there,
             format_func=_ENGINES.__getitem__,

@@ -1,7 +1,6 @@
 """Runs and reference sets on a real Ray cluster of this machine, whose actors are killed."""
 
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -39,22 +38,18 @@ def ray():
         if os.environ.get("CI"):
             pytest.fail("ray is missing, and CI must compute on a real cluster")
         pytest.skip("ray is missing: nothing is computed on a cluster here")
-    import ray
-
     folder = tempfile.mkdtemp(prefix="ray")  # short: sockets are in it, and their paths are
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        "local",
-        num_cpus=4,  # as Ray counts: a place for the actors of one test beside the others
-        include_dashboard=False,
-        object_store_memory=100 * 2**20,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=folder,
-    )
-    yield ray
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED"):
+            patch.setenv(name, "")
+            patch.delenv(name)
+        patch.setenv("RAY_ADDRESS", "local")
+        # As Ray counts cores: a place for the actors of one test beside the others'.
+        small = {"num_cpus": 4, "object_store_memory": 100 * 2**20}
+        ray = cluster._import()
+        cluster._connect(ray, **small, _temp_dir=folder)
+        yield ray
+        ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -225,7 +220,7 @@ def test_a_command_that_is_killed_leaves_a_run_that_resumes_and_no_process(
         shutil.copytree(cache / name, tmp_path / name)
     mark, log = uuid.uuid4().hex, tmp_path / "log.txt"
     environment = {**os.environ, "R2T2_CACHE": str(tmp_path), "R2T2_MARK": mark}
-    environment |= {"OMP_NUM_THREADS": "1", "RAY_ADDRESS": "local"}
+    environment |= {"OMP_NUM_THREADS": "1"}
     words = "run --model mini-7 --benchmark general --strategy base --limit 400 --engine ray"
     with log.open("w") as out:
         process = subprocess.Popen(
