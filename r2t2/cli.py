@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,6 +61,19 @@ DataDir = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local, or ray: on a cluster (docs/scaling.md).")
+]
+MirrorAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror", envvar="R2T2_MIRROR", help="Copy every shard there: s3://…, file://…, …"
+    ),
+]
+Actors = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of the engine ray; by default one per GPU, or as the cores allow."),
+]
 
 
 @contextmanager
@@ -237,6 +251,8 @@ def build_reference(
     size: Annotated[int | None, typer.Option(help="Only the first samples.")] = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    engine: EngineName = "local",
+    actors: Actors = None,
 ) -> None:
     """Answer labelled samples with the model and keep embeddings, routing, answers and losses.
 
@@ -246,28 +262,38 @@ def build_reference(
     from r2t2 import studio
     from r2t2.models import estimate, load_model
     from r2t2.reference import build
+    from r2t2.runs.plan import ENGINES
 
     chosen = studio.default_seed(model) if seed is None else seed
     _prepare([dataset], data_dir)
     samples = studio.open_dataset(dataset, chosen).head(size)
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r}; it must be one of {', '.join(ENGINES)}")
     if told := estimate(model, device):
         err.print(told.report, highlight=False)
         # The model's own routing, its answer and its loss.
         least = span(len(samples) * told.seconds(2))
         err.print(f"{len(samples):,} samples take at least {least}", highlight=False)
-    loaded = load_model(model, device)
     with _progress() as report:
-        made = build(
-            loaded,
-            samples,
-            chosen,
-            embedder,
-            report=lambda done, total: report("building the reference set", done, total, ""),
-        )
+
+        def tell(done: int, total: int) -> None:
+            report("building the reference set", done, total, "")
+
+        if engine == "ray":
+            from r2t2.runs import cluster
+
+            opened = partial(load_model, model, device)
+            of = dataset, chosen, len(samples), embedder
+            made = cluster.build(opened, *of, device, actors, tell)
+        else:
+            made = build(load_model(model, device), samples, chosen, embedder, report=tell)
     name = reference_name(model, dataset, embedder)
     made.save(reference_folder(name))
     kept, dropped = made.manifest["kept"], made.manifest["dropped"]
-    err.print(f"{name}: {kept} samples kept (answered correctly), {dropped} dropped")
+    search = "exact" if made.exact else "approximate"
+    err.print(
+        f"{name}: {kept} samples kept (answered correctly), {dropped} dropped; {search} search"
+    )
     for benchmark in data_benchmarks.names("benchmark"):
         _overlap(name, benchmark)
 
@@ -296,6 +322,9 @@ def run(
         bool, typer.Option("--estimate", help="Tell memory and time of a large model, and stop.")
     ] = False,
     data_dir: DataDir = None,
+    engine: EngineName = "local",
+    actors: Actors = None,
+    mirror: MirrorAddress = None,
     as_json: Json = False,
 ) -> None:
     """Run strategies on benchmarks; stopped by anything, the same command goes on.
@@ -317,6 +346,7 @@ def run(
         limit=limit,
         trace=trace,
         preset=preset,
+        engine=engine,
     )
     _prepare(request.benchmarks, data_dir)
     if told := estimate(model, device):
@@ -336,7 +366,7 @@ def run(
             def tell(number: int, done: int, total: int, note: str) -> None:
                 report(names[number], done, total, note)
 
-            for planned, done in carry_out(request, tell, device):
+            for planned, done in carry_out(request, tell, device, actors, mirror):
                 rows.append(
                     {
                         "run": done.folder.name,
@@ -513,12 +543,12 @@ def _forecast(request: Request, told: Estimate, as_json: bool) -> None:
 
 
 @app.command(hidden=True)
-def work(job: Path, lock: int) -> None:
+def work(job: Path, lock: int, mirror: MirrorAddress = None) -> None:
     """Carry out a job; started by `jobs.start`, which hands its lock over."""
     from r2t2.runs import jobs
     from r2t2.runs.runner import carry_out
 
-    jobs.work(job, lock, carry_out)
+    jobs.work(job, lock, partial(carry_out, mirror=mirror))
 
 
 @runs_app.command("list")
@@ -633,6 +663,22 @@ def import_evaluation_command(
     base = max(found, key=lambda run: (run.spec.size, -run.spec.seed))
     done = import_evaluation(file, base, name, runs_folder(), score)
     typer.echo(f"{done.run.folder.name}: {done.told}")
+
+
+@runs_app.command("pull")
+def pull_runs(mirror: str) -> None:
+    """Take the runs of a mirror into the cache, as far as they were stored there.
+
+    Runs that are here already stay as they are. What a run lacks, 'run' computes.
+    """
+    from r2t2.runs.mirror import Mirror
+
+    copy = Mirror(mirror)
+    names = copy.names()
+    for name in names:
+        typer.echo(f"{name}: {'added' if copy.pull(name, runs_folder()) else 'already there'}")
+    if not names:
+        err.print(f"there are no runs at {mirror}", highlight=False)
 
 
 @app.command()
@@ -757,7 +803,7 @@ def main() -> None:
     """Run the command line; what the user can put right is said in a sentence."""
     try:
         app()
-    except (KeyError, ValueError, OSError, RuntimeError, MemoryError) as error:
+    except (KeyError, ValueError, OSError, RuntimeError, MemoryError, ImportError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         err.print(f"[red]error:[/red] {message}", highlight=False)
         sys.exit(2)
