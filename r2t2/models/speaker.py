@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from r2t2.contract import Answers, Batch, RoutedModel
+from r2t2.models import choices
 from r2t2.models.batching import Batches, rowwise
 from r2t2.samples import Sample
 
@@ -33,8 +34,9 @@ class Words(Protocol):
 class Speaker(RoutedModel):
     """A model that scores given choices and says its answers to open questions.
 
-    Encoded samples hold "r0", the model's own `r`, and "choices", the tokens of what it would say
-    for each choice, -1 after their end and where there is none.
+    Encoded samples hold "r0", the model's own `r`; "choices", the tokens of what it would say
+    for each choice, -1 after their end and where there is none; and "names", the choices' texts
+    (`r2t2.models.choices`).
     """
 
     prompts: Words
@@ -61,13 +63,6 @@ class Speaker(RoutedModel):
         self, encoded: Batch, r: Float[Tensor, "batch sites experts"]
     ) -> tuple[Int[Tensor, "batch tokens"], Float[Tensor, " batch"]]:
         """The greedy answers, -1 after their end, and the mean log p of their tokens."""
-
-    def _names(self, encoded: Batch) -> list[list[str]]:
-        """The choices of each sample; without another way, their tokens are read."""
-        return [
-            [self.prompts.read(tokens) for tokens in row if (tokens >= 0).any()]
-            for row in encoded.tensors["choices"].cpu()
-        ]
 
     def _saving(self) -> AbstractContextManager[object]:
         """The context in which a loss must be computed for its gradient to be taken."""
@@ -125,12 +120,12 @@ class Speaker(RoutedModel):
         return dict(zip(index.tolist(), chain(*self._batches(len(index), part)), strict=True))
 
     def _scored(self, encoded: Batch, r: Tensor) -> list[Said]:
-        choices = encoded.tensors["choices"]
-        owner, slot = (choices >= 0).any(-1).nonzero(as_tuple=True)
-        nll = self._nll(encoded, Batch({"tokens": choices[owner, slot]}), r, owner)
+        replies = encoded.tensors["choices"]
+        owner, slot = (replies >= 0).any(-1).nonzero(as_tuple=True)
+        nll = self._nll(encoded, Batch({"tokens": replies[owner, slot]}), r, owner)
         return [
             list(zip(names, (-nll[owner == i]).softmax(-1).tolist(), strict=True))
-            for i, names in enumerate(self._names(encoded))
+            for i, names in enumerate(choices.read(encoded.tensors["names"]))
         ]
 
     def _spoken(self, encoded: Batch, r: Tensor) -> list[Said]:

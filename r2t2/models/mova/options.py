@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from r2t2.models.names import Dtype, Quantise
+from r2t2.prompts import Form
 
 Talk = Literal["auto", "vicuna", "llama3"]
 
@@ -23,6 +24,8 @@ class Options:
     prompt : tokens that the longest prompt may have, its picture's included.
     answer : tokens that an answer may have.
     choices : options that a multiple-choice question may have.
+    form : how a question is put into words (`r2t2.prompts.ask`).
+    texts : whether a question says what an OCR system read, where its dataset tells.
     """
 
     dtype: Dtype = "auto"
@@ -31,6 +34,8 @@ class Options:
     prompt: int = 2048
     answer: int = 16
     choices: int = 8
+    form: Form = "llava"
+    texts: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run.
@@ -39,7 +44,8 @@ class Options:
         ------
         ValueError : an option lies outside its range; the message names it and the range.
         """
-        for name, kind in (("dtype", Dtype), ("quantise", Quantise), ("talk", Talk)):
+        kinds = {"dtype": Dtype, "quantise": Quantise, "talk": Talk, "form": Form}
+        for name, kind in kinds.items():
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import AutoProcessor, AutoTokenizer
 
 from r2t2.models.sparse.options import Options
+from r2t2.prompts import Asked, ask
 from r2t2.samples import Sample
 
 PROBE = (
@@ -95,11 +96,7 @@ class Prompts:
 
     def text(self, sample: Sample) -> str:
         """The prompt, a picture being its placeholder; what the model says next is its answer."""
-        question = sample.question + (
-            f"\nAnswer with one of: {', '.join(sample.choices)}."
-            if sample.choices
-            else "\nAnswer with a word or a short phrase."
-        )
+        question = self._asked(sample).text
         if not self._chats:
             picture = f"{self._processor.image_token}\n" if self._sees else ""
             return f"{picture}Question: {question}\nAnswer:{self._options.lead}"
@@ -119,7 +116,8 @@ class Prompts:
         ValueError : the answer has no tokens or more than there may be.
         """
         prompt, most = self.text(sample), self._options.answer
-        before, after = map(self._ids, (prompt, prompt + ("" if self._chats else " ") + answer))
+        reply = self._asked(sample).reply(sample, answer)
+        before, after = map(self._ids, (prompt, prompt + ("" if self._chats else " ") + reply))
         ids = torch.tensor(after[len(before) :])
         if not 0 < len(ids) <= most:
             raise ValueError(
@@ -132,6 +130,9 @@ class Prompts:
     def probe(self) -> Int[Tensor, " tokens"]:
         """The tokens of some text."""
         return torch.tensor(self._ids(PROBE))
+
+    def _asked(self, sample: Sample) -> Asked:
+        return ask(sample, self._options.form, self._options.texts)
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=not self._chats).input_ids)
