@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, OverflowMethod
+from rich.console import Console, JustifyMethod, OverflowMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -49,6 +49,8 @@ app.add_typer(reference_app, name="reference", no_args_is_help=True)
 app.add_typer(runs_app, name="runs", no_args_is_help=True)
 app.add_typer(data_app, name="data", no_args_is_help=True)
 out, err = Console(), Console(stderr=True)
+# Of a run, what a table has room for.
+_OF_A_RUN = ("id", "benchmark", "strategy", "n", "accuracy", "score")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Model = Annotated[
@@ -110,11 +112,15 @@ def _progress() -> Iterator[Callable[[str, int, int, str], None]]:
         yield report
 
 
-def _print(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") -> None:
+def _print(
+    rows: Sequence[dict[str, Any]], as_json: bool, title: str = "", shown: Sequence[str] = ()
+) -> None:
+    """JSON of everything, or a table of the columns that are `shown` (all if none is named)."""
     if as_json:
         typer.echo(json.dumps(list(rows), indent=1))
         return
-    out.print(_table(rows, title) if rows else "nothing")
+    brief = [{name: row[name] for name in shown or row} for row in rows]
+    out.print(_table(brief, title) if rows else "nothing")
 
 
 def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
@@ -123,7 +129,9 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         right = isinstance(rows[0][name], float)
         # The first is the name: where it does not fit, it must still be there to be copied.
         whole: OverflowMethod = "ellipsis" if table.columns else "fold"
-        table.add_column(name, justify="right" if right else "left", overflow=whole)
+        short = not table.columns and max(len(str(row[name])) for row in rows) <= 16
+        justify: JustifyMethod = "right" if right else "left"
+        table.add_column(name, justify=justify, overflow=whole, no_wrap=short)
     for row in rows:
         cells = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
         table.add_row(*cells)
@@ -369,6 +377,7 @@ def run(
             for planned, done in carry_out(request, tell, device, actors, mirror):
                 rows.append(
                     {
+                        "id": done.id,
                         "run": done.folder.name,
                         "benchmark": planned.benchmark,
                         "seed": request.seed,
@@ -379,7 +388,7 @@ def run(
     except KeyboardInterrupt:
         err.print("stopped; every finished shard is kept, and the same command goes on from there")
         raise typer.Exit(130) from None
-    _print(rows, as_json)
+    _print(rows, as_json, shown=_OF_A_RUN)
     for name in request.benchmarks:
         _overlap(request.reference, name)
 
@@ -557,7 +566,8 @@ def list_runs_command(as_json: Json = False) -> None:
     from r2t2.runs.store import list_runs, runs_table
 
     table = runs_table(list_runs(runs_folder()))
-    _print(json.loads(table.to_json(orient="records")), as_json)
+    rows = json.loads(table.to_json(orient="records"))
+    _print(rows, as_json, shown=(*_OF_A_RUN, "seed", "status"))
 
 
 @runs_app.command("show")
