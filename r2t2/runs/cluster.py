@@ -14,9 +14,10 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 
@@ -264,7 +265,7 @@ def build(
     """
     with Pool(open, device, actors) as pool:
         ((_, (origin, batch)),) = pool.map(_described, [(dataset, seed, size, embedder)])
-        calls = ((dataset, seed, size, start, batch) for start in range(0, size, batch))
+        calls = ((origin, size, start, batch) for start in range(0, size, batch))
         parts = (part for _, part in pool.map(_answered, calls))
         return collected(parts, origin, size, report)
 
@@ -322,7 +323,11 @@ def _tunable(worker: Worker) -> bool:
 
 
 def _shard(worker: Worker, spec: RunSpec, first: int) -> Shard:
-    return worker.shard(spec, studio.open_dataset(spec.benchmark, spec.seed).head(spec.size), first)
+    dataset = studio.open_dataset(spec.benchmark, spec.seed).head(spec.size)
+    setting, trace = Setting(**spec.setting), cast(Trace, spec.trace)
+    own = worker.spec(dataset, spec.seed, spec.strategy, setting, trace, spec.shard)
+    _check_same(asdict(own), asdict(spec))
+    return worker.shard(spec, dataset, first)
 
 
 def _described(
@@ -333,9 +338,21 @@ def _described(
 
 
 def _answered(
-    model: RoutedModel, dataset: str, seed: int, size: int, start: int, batch: int
+    model: RoutedModel, origin: dict[str, Any], size: int, start: int, batch: int
 ) -> Part:
-    return answered(model, studio.open_dataset(dataset, seed).head(size), start, batch)
+    samples = studio.open_dataset(origin["dataset"], origin["seed"]).head(size)
+    _check_same(built_from(model, samples, origin["seed"], origin["embedder"]), origin)
+    return answered(model, samples, start, batch)
+
+
+def _check_same(own: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Refuse to work for others with a model, reference set or data that are not theirs."""
+    other = [name.replace("_", " ") for name in asked if own.get(name) != asked[name]]
+    if other:
+        raise RuntimeError(
+            f"on {socket.gethostname()} this is not what it is for the actor that was asked first: "
+            f"{', '.join(other)}. Put the same checkpoint, reference set and data on every node"
+        )
 
 
 def _address() -> str:
