@@ -39,6 +39,7 @@ class Speaker(RoutedModel):
     (`r2t2.models.choices`).
     """
 
+    dear = True
     prompts: Words
     _batches: Batches
 
