@@ -145,6 +145,17 @@ class Engine:
             )
         return FittedLosses.load(self._folder, self.reference)
 
+    def lacking(self, setting: Setting) -> str:
+        """Why a setting cannot be run on any sample, in words; empty where it can."""
+        if setting.algorithm == "finetuned_router" and self.model.router is None:
+            return "its router cannot be fine-tuned"
+        if setting.options.get("losses") == "fitted":
+            try:
+                _ = self.fitted
+            except (FileNotFoundError, ValueError) as error:
+                return str(error)
+        return ""
+
     def references(self, setting: Setting) -> ReferenceSet:
         """The part of the reference set that a setting listens to."""
         return self.reference if setting.references == "all" else self.reference.correct
@@ -289,10 +300,10 @@ class Engine:
         with torch.no_grad():
             return fitted(prepared.encoded)
 
-    def everything(self, references: References) -> tuple[Batch, Batch]:
-        """All references, encoded, and their targets."""
+    def everything(self, references: References, first: int | None = None) -> tuple[Batch, Batch]:
+        """All references, or the first of them, encoded, and their targets."""
         size = len(self.reference if references == "all" else self.reference.correct)
-        return split_target(self._memories[references](torch.arange(size)))
+        return split_target(self._memories[references](torch.arange(size)[:first]))
 
     def _search(self, prepared: Prepared, setting: Setting) -> Neighbours:
         references = self.references(setting)

@@ -28,10 +28,10 @@ from r2t2.sites import Site
 
 FORMAT = 1
 # Chosen on the dev benchmark of the embedded model (docs/performance.md).
-ANCHORS = 96
-RIVALS = 7
-RIDGE = 0.1
-THRESHOLD = 1.0
+ANCHORS = 128
+RIVALS = 4
+RIDGE = 1.0
+THRESHOLD = 1.5
 HELD_OUT = 24
 _TENSORS, _MANIFEST = "fit.safetensors", "fit.json"
 # The log-odds of a rival that is none: its share of the probability is nothing.
@@ -203,7 +203,7 @@ def fit(
 
     Parameters
     ----------
-    encoded, target : of all references (`Engine.everything`).
+    encoded, target : of all references, or of the first (`Engine.everything`).
     count : the number of routings to fit at.
     rivals : how many answers are kept, the most probable ones; the last stands for all the rest.
     ridge : what is added to the diagonal of the normal equations; intercepts are not shrunk.
@@ -217,14 +217,14 @@ def fit(
     own = torch.from_numpy(reference.r)
     fitted_at = anchors(count, own, model.sites, seed)
     held_out = anchors(HELD_OUT, own, model.sites, seed + 1)
-    features = fitted_at.flatten(1).double()
-    centre = features.mean(0)
-    spread = features - centre
-    penalty = ridge * torch.eye(features.shape[1], dtype=torch.double)
+    flat = fitted_at.flatten(1).double()
+    centre = flat.mean(0)
+    spread = flat - centre
+    penalty = ridge * torch.eye(flat.shape[1], dtype=torch.double)
     solve = torch.linalg.solve(spread.T @ spread + penalty, spread.T)
     every = torch.cat([fitted_at, held_out]).to(model.device)
     made: list[tuple[Tensor, Tensor, Tensor]] = []
-    for rows in torch.arange(len(reference)).split(model.at_once):
+    for rows in torch.arange(len(encoded)).split(model.at_once):
         odds = _odds(model, encoded[rows], target[rows], every)
         strongest = _strongest(odds, count, rivals).double()
         mean = strongest[:count].mean(0)
@@ -235,7 +235,7 @@ def fit(
         exact = torch.nn.functional.softplus(odds[count:].logsumexp(-1))
         guessed = torch.stack([losses(r.expand(len(rows), -1, -1)) for r in held_out])
         made.append((*kept, (guessed - exact).abs().mean(0)))
-        report(int(rows[-1]) + 1, len(reference))
+        report(int(rows[-1]) + 1, len(encoded))
     manifest = {
         "reference": reference.fingerprint,
         "anchors": count,

@@ -151,7 +151,7 @@ def carry_out(
     runner = Runner(engine, runs_folder())
     for number, planned in enumerate(request.planned):
         # Who asks for all strategies should get those that the model can do.
-        lacking = _lacking(engine, planned.setting) if len(request.strategies) > 1 else ""
+        lacking = engine.lacking(planned.setting) if len(request.strategies) > 1 else ""
         if lacking:
             report(number, 0, request.size(planned), f"left out: {lacking}")
             continue
@@ -165,18 +165,6 @@ def carry_out(
             partial(report, number),
         )
         yield planned, run
-
-
-def _lacking(engine: Engine, setting: Setting) -> str:
-    """What a model lacks to be run under a setting; empty if nothing."""
-    if setting.algorithm == "finetuned_router" and engine.model.router is None:
-        return "its router cannot be fine-tuned"
-    if setting.options.get("losses") == "fitted":
-        try:
-            _ = engine.fitted
-        except (FileNotFoundError, ValueError) as error:
-            return str(error)
-    return ""
 
 
 def sample_rows(
