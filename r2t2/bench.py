@@ -14,8 +14,9 @@ from torch import Tensor
 from r2t2.contract import RoutedModel
 from r2t2.data import world
 from r2t2.engine import Engine
+from r2t2.fitted import fit
 from r2t2.rerouting.descent import learning_rate, project
-from r2t2.rerouting.settings import COMPARED, PAPER, Setting, strategy
+from r2t2.rerouting.settings import AMORTISED, COMPARED, PAPER, Setting, strategy
 from r2t2.samples import Sample
 
 STRATEGIES = ("mode_finding", "kernel_regression", "ngd", "ngd_paper", "oracle")
@@ -81,7 +82,8 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
     Everything is timed in turn, `repeats` times; a ratio is the median of the turns' own
     ratios, so that what else the machine does falls on both of its sides. Seconds are medians
     per sample, from images and questions to answers, the references being encoded already and
-    all pictures loaded.
+    all pictures loaded. What fitting all references takes is told from as many as are in a batch,
+    and with it how many samples must be re-routed until the amortised way has saved as much.
     """
     samples = list(world.dataset("general")[:batch])
     for sample in samples:
@@ -96,6 +98,12 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
     def rerouted(setting: Setting) -> Callable[[], object]:
         return lambda: engine.run(engine.prepare(samples), setting, trace=False)
 
+    amortised = tuple(n for n in AMORTISED if not engine.lacking(strategy(n, preset)))
+    encoded, target = engine.everything("all", batch)
+
+    def fitting() -> None:
+        fit(engine.model, engine.reference, encoded, target)
+
     def five() -> None:
         prepared = engine.prepare(one)
         for name in COMPARED:
@@ -106,6 +114,8 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
         **{name: rerouted(strategy(name, preset)) for name in STRATEGIES},
         "yardstick": lambda: yardstick(engine, few, PAPER),
         "five": five,
+        **{name: rerouted(strategy(name, preset)) for name in amortised},
+        **({"fitting": fitting} if amortised else {}),
     }
     for once in work.values():
         once()
@@ -125,9 +135,21 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
     difference = engine.run(engine.prepare(few), PAPER, trace=False).r[:, -1] - yardstick(
         engine, few, PAPER
     )
+    fits: list[dict[str, Any]] = []
+    if amortised:
+        share = len(encoded) / len(engine.reference)
+        paid = median(
+            lambda turn: turn["fitting"] / share / (turn["ngd"] - turn["ngd_amortised"]) * fast
+        )
+        fits = [
+            *(row(f"{name}_over_base", over_base(name), "x") for name in amortised),
+            row("fit_seconds", median(lambda turn: turn["fitting"] / share), "s"),
+            row("fit_break_even", paid, "samples"),
+        ]
     return [
         row("base_seconds_per_sample", median(lambda turn: turn["base"]) / fast, "s"),
         *(row(f"{name}_over_base", over_base(name), "x") for name in STRATEGIES),
+        *fits,
         row("ngd_speedup_over_yardstick", speedup, "x"),
         row("yardstick_max_difference", float(difference.abs().max()), "r"),
         row("five_answers_one_sample", median(lambda turn: turn["five"]), "s"),

@@ -40,6 +40,8 @@ LABELS = {
     "kernel_regression": "Kernel regression",
     "ngd": "NGD",
     "oracle": "Oracle (reads the label)",
+    "kernel_regression_amortised": "Kernel regression, amortised",
+    "ngd_amortised": "NGD, amortised",
     "uniform": "Uniform r",
     "constant": "Best constant r",
     "finetuned_router": "Fine-tuned router",

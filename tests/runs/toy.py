@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from r2t2 import reference
+from r2t2 import fitted, reference
 from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.engine import Engine
 from r2t2.rerouting.settings import Setting
@@ -55,6 +55,10 @@ class Toy(RoutedModel):
         chosen = target.tensors["colour"][:, None]
         return -self._logits(encoded, r).log_softmax(-1).gather(1, chosen)[:, 0]
 
+    def log_odds(self, encoded, target, r):
+        logits, label = self._logits(encoded, r), target.tensors["colour"][:, None]
+        return (logits - logits.gather(1, label)).scatter(1, label, -torch.inf)
+
     def answer(self, encoded, r):
         return Answers([COLOURS] * len(r), self._logits(encoded, r).softmax(-1))
 
@@ -86,7 +90,9 @@ def dataset(name="colours", size=SIZE, seed=0):
 def engine():
     """The toy model with a reference set of 60 samples."""
     model, references = Toy(), dataset("references", 60)
-    return Engine(model, reference.build(model, references, 0, "wordllama"), references)
+    made = Engine(model, reference.build(model, references, 0, "wordllama"), references)
+    made.fitted = fitted.fit(model, made.reference, *made.everything("all"), ridge=1e-6)
+    return made
 
 
 def run(folder, setting=NGD, strategy="ngd", size=SIZE, **options):
