@@ -48,9 +48,14 @@ data_app = typer.Typer(help="Benchmarks and reference datasets: the paper's, and
 app.add_typer(reference_app, name="reference", no_args_is_help=True)
 app.add_typer(runs_app, name="runs", no_args_is_help=True)
 app.add_typer(data_app, name="data", no_args_is_help=True)
-out, err = Console(), Console(stderr=True)
+# Into a file, tables are as wide as they must be.
+out = Console(width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
 # Of a run, what a table has room for.
-_OF_A_RUN = ("id", "benchmark", "strategy", "n", "accuracy", "score")
+_OF_A_RUN = (
+    *("id", "benchmark", "seed", "strategy", "n", "accuracy", "base_accuracy"),
+    *("wrong_to_right", "right_to_wrong", "score"),
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Model = Annotated[
@@ -272,11 +277,11 @@ def build_reference(
     from r2t2.reference import build
     from r2t2.runs.plan import ENGINES
 
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r}; it must be one of {', '.join(ENGINES)}")
     chosen = studio.default_seed(model) if seed is None else seed
     _prepare([dataset], data_dir)
     samples = studio.open_dataset(dataset, chosen).head(size)
-    if engine not in ENGINES:
-        raise ValueError(f"engine is {engine!r}; it must be one of {', '.join(ENGINES)}")
     if told := estimate(model, device):
         err.print(told.report, highlight=False)
         # The model's own routing, its answer and its loss.
@@ -598,7 +603,7 @@ def list_runs_command(as_json: Json = False) -> None:
 
     table = runs_table(list_runs(runs_folder()))
     rows = json.loads(table.to_json(orient="records"))
-    _print(rows, as_json, shown=(*_OF_A_RUN, "seed", "status"))
+    _print(rows, as_json, shown=(*_OF_A_RUN, "status"))
 
 
 @runs_app.command("show")

@@ -78,9 +78,9 @@ class Memory:
 
     def __call__(self, index: Int[Tensor, " rows"]) -> Batch:
         """Encodings and targets (their names begin with "target.") of some references."""
-        if self._disk:
-            self._recall(self._disk, index[~self._known[index]].unique())
         missing = index[~self._known[index]].unique()
+        if self._disk:
+            missing = missing[[not self._recall(self._disk, i) for i in missing.tolist()]]
         if len(missing) == 1:
             # A batch of one is rounded otherwise than a larger one; with company, what a
             # reference is encoded to does not depend on what was asked for before.
@@ -92,18 +92,21 @@ class Memory:
             made = {**encoded, **{f"target.{name}": t for name, t in target.items()}}
             with self._keeping:
                 self._keep(chunk, made)
-            for row, position in enumerate(self._positions[chunk.numpy()] if self._disk else ()):
-                assert self._disk
-                self._disk.put(position, {name: t[row : row + 1] for name, t in made.items()})
+            if self._disk:
+                for row, i in enumerate(chunk.tolist()):
+                    one = {name: tensor[row : row + 1] for name, tensor in made.items()}
+                    self._disk.put(int(self._positions[i]), one)
         assert self._kept is not None, "an empty index has no encodings"
         return self._kept[index.to(next(iter(self._kept.tensors.values())).device)]
 
-    def _recall(self, disk: Kept, missing: Int[Tensor, " rows"]) -> None:
-        for one in missing.split(1):
-            found = disk.get(int(self._positions[int(one)]))
-            if found is not None:
-                with self._keeping:
-                    self._keep(one, found)
+    def _recall(self, disk: Kept, i: int) -> bool:
+        """Take a reference's encoding from disk, if it is there."""
+        found = disk.get(int(self._positions[i]))
+        if found is None:
+            return False
+        with self._keeping:
+            self._keep(torch.tensor([i]), found)
+        return True
 
     def _keep(self, index: Int[Tensor, " rows"], made: dict[str, Tensor]) -> None:
         if self._kept is None:

@@ -69,7 +69,7 @@ class Kept:
                 return
             with written(self._file(number)) as part:
                 save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, part)
-        except OSError:  # a disk that is full or not ours: it is made again then
+        except (OSError, SafetensorError):  # a disk that is full or not ours: it is made again
             return
 
     def _file(self, number: int) -> Path:

@@ -135,6 +135,23 @@ class Speaker(RoutedModel):
         return [[said] for said in zip(texts, log_p.exp().tolist(), strict=True)]
 
 
+def answer_tokens(
+    ids: Sequence[int], most: int, sample: Sample, answer: str
+) -> Int[Tensor, " most"]:
+    """The tokens of what is said for an answer, -1 after their end.
+
+    Raises
+    ------
+    ValueError : it has no tokens or more than there may be.
+    """
+    if not 0 < len(ids) <= most:
+        raise ValueError(
+            f"the answer {answer!r} to sample {sample.id} has {len(ids)} tokens; it must have "
+            f"1 to {most}, as many as the model was loaded for (answer={most})"
+        )
+    return F.pad(torch.tensor(ids, dtype=torch.long), (0, most - len(ids)), value=-1)
+
+
 def choice_tokens(
     samples: Sequence[Sample], answers: Callable[[Sample, str], Tensor], choices: int, length: int
 ) -> Int[Tensor, "samples choices tokens"]:

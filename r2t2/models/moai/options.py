@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from r2t2.models.names import Dtype, Quantise
+from r2t2.models.names import Dtype, Quantise, check
 from r2t2.prompts import Form
 
 Recompute = Literal["auto", "on", "off"]
@@ -56,14 +56,7 @@ class Options:
         ValueError : an option lies outside its range; the message names it and the range.
         """
         kinds = {"dtype": Dtype, "quantise": Quantise, "recompute": Recompute, "form": Form}
-        for name, kind in kinds.items():
-            value, known = getattr(self, name), get_args(kind)
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
-        for name, low, high in (("prompt", 2, 32768), ("answer", 1, 1024), ("choices", 1, 26)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name} is {value}; it must lie between {low} and {high}")
+        check(self, kinds, {"prompt": (2, 32768), "answer": (1, 1024), "choices": (1, 26)})
 
 
 AUXILIARY = ("segmentation", "detection", "scene_graph", "ocr")

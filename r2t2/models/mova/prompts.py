@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig
 
 from r2t2.models.mova.options import Options
 from r2t2.models.mova.routing import task
+from r2t2.models.speaker import answer_tokens
 from r2t2.prompts import Asked, ask
 from r2t2.samples import Sample
 
@@ -137,13 +137,7 @@ class Prompts:
             self._ids(turn),
             self._ids(turn + self.talk.lead + asked.reply(sample, answer)),
         )
-        ids = torch.tensor(both[len(before) :], dtype=torch.long)
-        if not 0 < len(ids) <= most:
-            raise ValueError(
-                f"the answer {answer!r} to sample {sample.id} has {len(ids)} tokens; it must have "
-                f"1 to {most}, as many as the model was loaded for (answer={most})"
-            )
-        return F.pad(ids, (0, most - len(ids)), value=-1)
+        return answer_tokens(both[len(before) :], most, sample, answer)
 
     def read(self, tokens: Int[Tensor, " tokens"]) -> str:
         """An answer's tokens as text."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
-from r2t2.models.names import Dtype
+from r2t2.models.names import Dtype, check
 from r2t2.prompts import Form
 
 
@@ -57,21 +57,15 @@ class Options:
             raise ValueError(
                 f"layers is {self.layers!r}; it must be all, lastN, or numbers such as 11,14,15"
             )
-        for name, kind in (("dtype", Dtype), ("form", Form)):
-            value, known = getattr(self, name), get_args(kind)
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
-        for name, low, high in (
-            ("experts", 1, 4096),
-            ("tokens", 1, 64),
-            ("prompt", 2, 131072),
-            ("answer", 1, 1024),
-            ("choices", 1, 64),
-            ("side", 16, 8192),
-        ):
-            value = getattr(self, name)
-            if value != "all" and not low <= value <= high:
-                raise ValueError(f"{name} is {value}; it must lie between {low} and {high}")
+        ranges = {
+            "experts": (1, 4096),
+            "tokens": (1, 64),
+            "prompt": (2, 131072),
+            "answer": (1, 1024),
+            "choices": (1, 64),
+            "side": (16, 8192),
+        }
+        check(self, {"dtype": Dtype, "form": Form}, ranges)
         if self.tokens >= self.prompt:
             raise ValueError(f"tokens is {self.tokens}; it must be less than prompt={self.prompt}")
 

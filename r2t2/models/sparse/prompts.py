@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import AutoProcessor, AutoTokenizer
 
 from r2t2.models.sparse.options import Options
+from r2t2.models.speaker import answer_tokens
 from r2t2.prompts import Asked, ask
 from r2t2.samples import Sample
 
@@ -118,13 +119,7 @@ class Prompts:
         prompt, most = self.text(sample), self._options.answer
         reply = self._asked(sample).reply(sample, answer)
         before, after = map(self._ids, (prompt, prompt + ("" if self._chats else " ") + reply))
-        ids = torch.tensor(after[len(before) :])
-        if not 0 < len(ids) <= most:
-            raise ValueError(
-                f"the answer {answer!r} to sample {sample.id} has {len(ids)} tokens; it must have "
-                f"1 to {most}, as many as the model was loaded for (answer={most})"
-            )
-        return F.pad(ids, (0, most - len(ids)), value=-1)
+        return answer_tokens(after[len(before) :], most, sample, answer)
 
     @property
     def probe(self) -> Int[Tensor, " tokens"]:
