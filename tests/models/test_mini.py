@@ -66,6 +66,29 @@ def test_its_gradient_is_that_of_finite_differences(model, dev):
         model.network.float()
 
 
+def test_its_fast_path_is_the_plain_network_up_to_rounding(model, encoded, dev):
+    allowed = encoded.tensors["allowed"]
+    answers = model.target(dev[:8]).tensors["answer"]
+    r = torch.rand(8, 3, 7, generator=torch.Generator().manual_seed(0)).softmax(-1)
+
+    def plain(r):
+        logits = model.network(encoded.tensors, r).masked_fill(~allowed, -1e4)
+        return torch.nn.functional.cross_entropy(logits, answers, reduction="none")
+
+    def fast(r):
+        return model.loss(encoded, model.target(dev[:8]), r)
+
+    expected, got = ((loss(r), *_gradient(loss, r)) for loss in (plain, fast))
+    for one, other in zip(expected, got, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+    assert expected[1].abs().max() > 1e-2
+
+
+def _gradient(loss, r):
+    r = r.detach().requires_grad_()
+    return torch.autograd.grad(loss(r).sum(), r)
+
+
 def test_an_encoding_does_not_depend_on_its_batch(model, encoded, dev):
     alone = model.encode([dev[3]])
     for name, tensor in alone.tensors.items():
