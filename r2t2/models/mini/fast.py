@@ -61,7 +61,7 @@ def _network(network: Network, encoded: Mapping[str, Tensor], r: Tensor) -> Part
         heard = []
         for up, back in reversed(backs):
             gradient = back(gradient)
-            heard.append(up(gradient[:, QUERIES:]).flatten(1))
+            heard.append(up(gradient[:, QUERIES:].contiguous()).flatten(1))
         return (messages @ torch.stack(heard[::-1], 1)[..., None])[..., 0]
 
     return value, pullback
@@ -73,16 +73,16 @@ def _block(block: nn.Module, x: Float[Tensor, "batch tokens width"], alone: bool
     read, norm = _norm(block.norm1, x)
     seen, attend = (_attend_alone if alone else _attend)(block, read)
     said, out = _linear(block.out, seen)
-    x = said + (x[:, 0] if alone else x)
+    x = said.add_(x[:, 0] if alone else x)
     more, mlp = _chain(block.norm2, *_parts(block.mlp))(x)
 
     def pullback(gradient: Tensor) -> Tensor:
-        gradient = gradient + mlp(gradient)
+        gradient = mlp(gradient).add_(gradient)
         whole = norm(attend(out(gradient)))
         (whole[:, 0] if alone else whole).add_(gradient)
         return whole
 
-    return x + more, pullback
+    return more.add_(x), pullback
 
 
 def _attend(block: Attention, read: Float[Tensor, "batch tokens width"]) -> Part:
@@ -98,7 +98,10 @@ def _attend(block: Attention, read: Float[Tensor, "batch tokens width"]) -> Part
     def pullback(gradient: Tensor) -> Tensor:
         gradient = gradient.view(batch, tokens, HEADS, -1).transpose(1, 2).flatten(0, 1)
         score = _softmax_pullback(gradient @ v.mT, much)
-        gradients = torch.stack([_scaled(score, k), _scaled(score.mT, q), much.mT @ gradient])
+        gradients = torch.empty_like(apart).flatten(1, 2)
+        _scaled(score, k, out=gradients[0])
+        _scaled(score.mT, q, out=gradients[1])
+        torch.bmm(much.mT, gradient, out=gradients[2])
         gradients = gradients.view(3, batch, HEADS, tokens, -1).permute(1, 3, 0, 2, 4)
         return gradients.reshape(batch, tokens, -1) @ weight
 
@@ -139,8 +142,10 @@ def _joined(x: Float[Tensor, "rows tokens part"], batch: int) -> Float[Tensor, "
     return x.view(batch, HEADS, x.shape[1], -1).transpose(1, 2).reshape(batch, x.shape[1], WIDTH)
 
 
-def _scaled(a: Float[Tensor, "rows i j"], b: Float[Tensor, "rows j k"]) -> Tensor:
-    return torch.baddbmm(a.new_empty(1), a, b, beta=0, alpha=SCALE)
+def _scaled(
+    a: Float[Tensor, "rows i j"], b: Float[Tensor, "rows j k"], out: Tensor | None = None
+) -> Float[Tensor, "rows i k"]:
+    return torch.baddbmm(a.new_empty(1), a, b, beta=0, alpha=SCALE, out=out)
 
 
 def _softmax_pullback(gradient: Tensor, value: Tensor) -> Tensor:
