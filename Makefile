@@ -10,7 +10,7 @@ run: .venv/run
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff check .

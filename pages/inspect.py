@@ -67,6 +67,9 @@ def inspected(model: str, reference: str | None, ask: Ask, opened: Engine) -> Ca
         chosen = settings.choose(model, opened.model.preset)
         if opened.model.notice and sample.dataset == "upload":
             st.warning(opened.model.notice, icon=":material/warning:")
+        elif opened.model.notice:
+            with st.expander("What to know of this model", icon=":material/info:"):
+                st.write(opened.model.notice)
     return Case(model, reference, ask, sample, opened, chosen) if chosen else None
 
 

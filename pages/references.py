@@ -43,6 +43,7 @@ def header(name: str, stored: ReferenceSet) -> None:
                 "model": f"{built['model']} ({built['model_fingerprint']})",
                 "samples": f"{built['dataset']}, seed {built['seed']}",
                 "embedder": f"{built['embedder']}, {stored.embeddings.shape[1]} dimensions",
+                "search": "exact" if stored.exact else "approximate, by inverted lists",
                 "fingerprint": stored.fingerprint,
             },
         )

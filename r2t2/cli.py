@@ -7,11 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, OverflowMethod
+from rich.console import Console, JustifyMethod, OverflowMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -47,7 +48,14 @@ data_app = typer.Typer(help="Benchmarks and reference datasets: the paper's, and
 app.add_typer(reference_app, name="reference", no_args_is_help=True)
 app.add_typer(runs_app, name="runs", no_args_is_help=True)
 app.add_typer(data_app, name="data", no_args_is_help=True)
-out, err = Console(), Console(stderr=True)
+# Into a file, tables are as wide as they must be.
+out = Console(width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
+# Of a run, what a table has room for.
+_OF_A_RUN = (
+    *("id", "benchmark", "seed", "strategy", "n", "accuracy", "base_accuracy"),
+    *("wrong_to_right", "right_to_wrong", "score"),
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Model = Annotated[
@@ -60,6 +68,19 @@ DataDir = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local, or ray: on a cluster (docs/scaling.md).")
+]
+MirrorAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror", envvar="R2T2_MIRROR", help="Copy every shard there: s3://…, file://…, …"
+    ),
+]
+Actors = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of the engine ray; by default one per GPU, or as the cores allow."),
+]
 
 
 @contextmanager
@@ -96,11 +117,15 @@ def _progress() -> Iterator[Callable[[str, int, int, str], None]]:
         yield report
 
 
-def _print(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") -> None:
+def _print(
+    rows: Sequence[dict[str, Any]], as_json: bool, title: str = "", shown: Sequence[str] = ()
+) -> None:
+    """JSON of everything, or a table of the columns that are `shown` (all if none is named)."""
     if as_json:
         typer.echo(json.dumps(list(rows), indent=1))
         return
-    out.print(_table(rows, title) if rows else "nothing")
+    brief = [{name: row[name] for name in shown or row} for row in rows]
+    out.print(_table(brief, title) if rows else "nothing")
 
 
 def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
@@ -109,7 +134,9 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         right = isinstance(rows[0][name], float)
         # The first is the name: where it does not fit, it must still be there to be copied.
         whole: OverflowMethod = "ellipsis" if table.columns else "fold"
-        table.add_column(name, justify="right" if right else "left", overflow=whole)
+        short = not table.columns and max(len(str(row[name])) for row in rows) <= 16
+        justify: JustifyMethod = "right" if right else "left"
+        table.add_column(name, justify=justify, overflow=whole, no_wrap=short)
     for row in rows:
         cells = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
         table.add_row(*cells)
@@ -237,6 +264,8 @@ def build_reference(
     size: Annotated[int | None, typer.Option(help="Only the first samples.")] = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    engine: EngineName = "local",
+    actors: Actors = None,
 ) -> None:
     """Answer labelled samples with the model and keep embeddings, routing, answers and losses.
 
@@ -246,7 +275,10 @@ def build_reference(
     from r2t2 import studio
     from r2t2.models import estimate, load_model
     from r2t2.reference import build
+    from r2t2.runs.plan import ENGINES
 
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r}; it must be one of {', '.join(ENGINES)}")
     chosen = studio.default_seed(model) if seed is None else seed
     _prepare([dataset], data_dir)
     samples = studio.open_dataset(dataset, chosen).head(size)
@@ -255,19 +287,26 @@ def build_reference(
         # The model's own routing, its answer and its loss.
         least = span(len(samples) * told.seconds(2))
         err.print(f"{len(samples):,} samples take at least {least}", highlight=False)
-    loaded = load_model(model, device)
     with _progress() as report:
-        made = build(
-            loaded,
-            samples,
-            chosen,
-            embedder,
-            report=lambda done, total: report("building the reference set", done, total, ""),
-        )
+
+        def tell(done: int, total: int) -> None:
+            report("building the reference set", done, total, "")
+
+        if engine == "ray":
+            from r2t2.runs import cluster
+
+            opened = partial(load_model, model, device)
+            of = dataset, chosen, len(samples), embedder
+            made = cluster.build(opened, *of, device, actors, tell)
+        else:
+            made = build(load_model(model, device), samples, chosen, embedder, report=tell)
     name = reference_name(model, dataset, embedder)
     made.save(reference_folder(name))
     kept, dropped = made.manifest["kept"], made.manifest["dropped"]
-    err.print(f"{name}: {kept} samples kept (answered correctly), {dropped} dropped")
+    search = "exact" if made.exact else "approximate"
+    err.print(
+        f"{name}: {kept} samples kept (answered correctly), {dropped} dropped; {search} search"
+    )
     for benchmark in data_benchmarks.names("benchmark"):
         _overlap(name, benchmark)
 
@@ -296,6 +335,9 @@ def run(
         bool, typer.Option("--estimate", help="Tell memory and time of a large model, and stop.")
     ] = False,
     data_dir: DataDir = None,
+    engine: EngineName = "local",
+    actors: Actors = None,
+    mirror: MirrorAddress = None,
     as_json: Json = False,
 ) -> None:
     """Run strategies on benchmarks; stopped by anything, the same command goes on.
@@ -317,6 +359,7 @@ def run(
         limit=limit,
         trace=trace,
         preset=preset,
+        engine=engine,
     )
     _prepare(request.benchmarks, data_dir)
     if told := estimate(model, device):
@@ -336,9 +379,10 @@ def run(
             def tell(number: int, done: int, total: int, note: str) -> None:
                 report(names[number], done, total, note)
 
-            for planned, done in carry_out(request, tell, device):
+            for planned, done in carry_out(request, tell, device, actors, mirror):
                 rows.append(
                     {
+                        "id": done.id,
                         "run": done.folder.name,
                         "benchmark": planned.benchmark,
                         "seed": request.seed,
@@ -349,7 +393,7 @@ def run(
     except KeyboardInterrupt:
         err.print("stopped; every finished shard is kept, and the same command goes on from there")
         raise typer.Exit(130) from None
-    _print(rows, as_json)
+    _print(rows, as_json, shown=_OF_A_RUN)
     for name in request.benchmarks:
         _overlap(request.reference, name)
 
@@ -513,12 +557,12 @@ def _forecast(request: Request, told: Estimate, as_json: bool) -> None:
 
 
 @app.command(hidden=True)
-def work(job: Path, lock: int) -> None:
+def work(job: Path, lock: int, mirror: MirrorAddress = None) -> None:
     """Carry out a job; started by `jobs.start`, which hands its lock over."""
     from r2t2.runs import jobs
     from r2t2.runs.runner import carry_out
 
-    jobs.work(job, lock, carry_out)
+    jobs.work(job, lock, partial(carry_out, mirror=mirror))
 
 
 @runs_app.command("list")
@@ -527,7 +571,8 @@ def list_runs_command(as_json: Json = False) -> None:
     from r2t2.runs.store import list_runs, runs_table
 
     table = runs_table(list_runs(runs_folder()))
-    _print(json.loads(table.to_json(orient="records")), as_json)
+    rows = json.loads(table.to_json(orient="records"))
+    _print(rows, as_json, shown=(*_OF_A_RUN, "status"))
 
 
 @runs_app.command("show")
@@ -633,6 +678,22 @@ def import_evaluation_command(
     base = max(found, key=lambda run: (run.spec.size, -run.spec.seed))
     done = import_evaluation(file, base, name, runs_folder(), score)
     typer.echo(f"{done.run.folder.name}: {done.told}")
+
+
+@runs_app.command("pull")
+def pull_runs(mirror: str) -> None:
+    """Take the runs of a mirror into the cache, as far as they were stored there.
+
+    Runs that are here already stay as they are. What a run lacks, 'run' computes.
+    """
+    from r2t2.runs.mirror import Mirror
+
+    copy = Mirror(mirror)
+    names = copy.names()
+    for name in names:
+        typer.echo(f"{name}: {'added' if copy.pull(name, runs_folder()) else 'already there'}")
+    if not names:
+        err.print(f"there are no runs at {mirror}", highlight=False)
 
 
 @app.command()
@@ -757,7 +818,7 @@ def main() -> None:
     """Run the command line; what the user can put right is said in a sentence."""
     try:
         app()
-    except (KeyError, ValueError, OSError, RuntimeError, MemoryError) as error:
+    except (KeyError, ValueError, OSError, RuntimeError, MemoryError, ImportError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         err.print(f"[red]error:[/red] {message}", highlight=False)
         sys.exit(2)

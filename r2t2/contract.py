@@ -132,6 +132,7 @@ class RoutedModel(ABC):
     notice : what a user must know before trusting an answer; empty if nothing.
     router : the module behind `route` where it can be trained by itself, else None.
     at_once : how many samples' encodings are to be made at once, where many are needed.
+    dear : whether references' encodings are so dear that they are kept on disk for other sessions.
     """
 
     name: str
@@ -141,6 +142,7 @@ class RoutedModel(ABC):
     notice: str = ""
     router: nn.Module | None = None
     at_once: int = 256
+    dear: bool = False
     device: torch.device
 
     @abstractmethod

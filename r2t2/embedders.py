@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from tokenizers import Tokenizer
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ def embed(
 
 @cache
 def _load(chosen: Embedder, device: str) -> SentenceTransformer:
+    # Imported here: it takes seconds, and who only computes or only looks embeds nothing.
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+
     if chosen.model == "wordllama":
         table, tokenizer = wordllama()
         module = StaticEmbedding(tokenizer, embedding_weights=table.numpy())

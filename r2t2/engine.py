@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import threading
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from torch import Tensor
 from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.controls import fit_constant, fit_router
 from r2t2.embedders import embed
-from r2t2.memory import room
+from r2t2.memory import Kept, room
 from r2t2.reference import ReferenceSet
 from r2t2.rerouting import strategies
 from r2t2.rerouting.descent import Losses, Path
@@ -54,10 +55,20 @@ class Memory:
     """The references' encodings, each made when it is first needed and then kept.
 
     Several threads may ask at once: what two of them make twice is the same both times.
+
+    Parameters
+    ----------
+    kept : where they are kept for other sessions, by their positions in the dataset.
     """
 
-    def __init__(self, model: RoutedModel, reference: ReferenceSet, dataset: Dataset) -> None:
-        self._model, self._dataset = model, dataset
+    def __init__(
+        self,
+        model: RoutedModel,
+        reference: ReferenceSet,
+        dataset: Dataset,
+        kept: Kept | None = None,
+    ) -> None:
+        self._model, self._dataset, self._disk = model, dataset, kept
         self._positions = reference.table["position"].to_numpy()
         self._known = torch.zeros(len(reference), dtype=torch.bool)
         self._kept: Batch | None = None
@@ -66,6 +77,8 @@ class Memory:
     def __call__(self, index: Int[Tensor, " rows"]) -> Batch:
         """Encodings and targets (their names begin with "target.") of some references."""
         missing = index[~self._known[index]].unique()
+        if self._disk:
+            missing = missing[[not self._recall(self._disk, i) for i in missing.tolist()]]
         if len(missing) == 1:
             # A batch of one is rounded otherwise than a larger one; with company, what a
             # reference is encoded to does not depend on what was asked for before.
@@ -77,8 +90,21 @@ class Memory:
             made = {**encoded, **{f"target.{name}": t for name, t in target.items()}}
             with self._keeping:
                 self._keep(chunk, made)
+            if self._disk:
+                for row, i in enumerate(chunk.tolist()):
+                    one = {name: tensor[row : row + 1] for name, tensor in made.items()}
+                    self._disk.put(int(self._positions[i]), one)
         assert self._kept is not None, "an empty index has no encodings"
         return self._kept[index.to(next(iter(self._kept.tensors.values())).device)]
+
+    def _recall(self, disk: Kept, i: int) -> bool:
+        """Take a reference's encoding from disk, if it is there."""
+        found = disk.get(int(self._positions[i]))
+        if found is None:
+            return False
+        with self._keeping:
+            self._keep(torch.tensor([i]), found)
+        return True
 
     def _keep(self, index: Int[Tensor, " rows"], made: dict[str, Tensor]) -> None:
         if self._kept is None:
@@ -105,15 +131,27 @@ class Engine:
     model : on its device.
     reference : built with the same model.
     dataset : the samples that the reference set was built from.
+    folder : where the reference set lies; what is dear to encode is kept there.
     """
 
-    def __init__(self, model: RoutedModel, reference: ReferenceSet, dataset: Dataset) -> None:
+    def __init__(
+        self,
+        model: RoutedModel,
+        reference: ReferenceSet,
+        dataset: Dataset,
+        folder: pathlib.Path | None = None,
+    ) -> None:
         self.model = model
         self.reference = reference
         self.dataset = dataset
+        kept = None
+        if folder and model.dear:
+            # Of other weights, or of other data under the same name, encodings are others.
+            of = "encodings", model.fingerprint, str(reference.manifest["seed"])
+            kept = Kept(folder / "-".join(filter(None, (*of, dataset.fingerprint))))
         self._memories = {
-            "all": Memory(model, reference, dataset),
-            "correct": Memory(model, reference.correct, dataset),
+            "all": Memory(model, reference, dataset, kept),
+            "correct": Memory(model, reference.correct, dataset, kept),
         }
         self._fitted: dict[tuple[object, ...], object] = {}
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Mapping
 from math import prod
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from r2t2.contract import Batch
 from r2t2.estimate import SHARE, free_memory, size
+from r2t2.files import written
 from r2t2.paths import cache_folder
 
 
@@ -35,6 +41,39 @@ def room(like: Batch, rows: int) -> Batch:
             for name, tensor in like.tensors.items()
         }
     )
+
+
+class Kept:
+    """Encodings in a folder, a file each, for whoever needs them later.
+
+    Each is whole or not there, a damaged one counts as not there, and the folder may be deleted
+    at any time: all in it can be made again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, number: int) -> dict[str, Tensor] | None:
+        """What is kept under a number, rows of one, if anything is."""
+        try:
+            return load_file(self._file(number))
+        except (OSError, SafetensorError):
+            return None
+
+    def put(self, number: int, tensors: Mapping[str, Tensor]) -> None:
+        """Keep rows of one under a number, as long as a tenth of the disk stays free."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            disk = shutil.disk_usage(self._folder)
+            if disk.free < disk.total / 10:
+                return
+            with written(self._file(number)) as part:
+                save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, part)
+        except (OSError, SafetensorError):  # a disk that is full or not ours: it is made again
+            return
+
+    def _file(self, number: int) -> Path:
+        return self._folder / f"{number}.safetensors"
 
 
 def _on_disk(like: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -10,8 +10,19 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 def cache_folder() -> Path:
-    """The cache: `cache/` beside the code, or the folder that R2T2_CACHE names."""
-    return Path(os.environ.get("R2T2_CACHE") or _ROOT / "cache")
+    """The cache: `cache/` beside the code, or the folder that R2T2_CACHE names.
+
+    Raises
+    ------
+    ValueError : it names an address elsewhere.
+    """
+    named = os.environ.get("R2T2_CACHE")
+    if named and "://" in named:
+        raise ValueError(
+            f"R2T2_CACHE is {named!r}, but the cache is a folder: what is elsewhere cannot be "
+            f"locked. Name a folder, and copy runs there with 'run --mirror {named}'"
+        )
+    return Path(named or _ROOT / "cache")
 
 
 def runs_folder() -> Path:

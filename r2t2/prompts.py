@@ -9,7 +9,7 @@ from typing import Literal
 from r2t2.samples import Sample
 
 LETTERS = string.ascii_uppercase
-Style = Literal["llava", "own"]
+Form = Literal["llava", "own", "plain"]
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Asked:
 
     Parameters
     ----------
-    text : the hint, the question, the choices under their letters, and how to answer.
-    replies : one for each of the sample's choices: their letters, as the text
-        writes them; empty for an open question.
+    text : the hint, the question, the choices, and how to answer.
+    replies : one for each of the sample's choices: their letters, as the text writes them, or
+        where it has none the choices themselves; empty for an open question.
     """
 
     text: str
@@ -34,25 +34,29 @@ class Asked:
         return answer
 
 
-def ask(sample: Sample, style: Style = "llava", texts: bool = False) -> Asked:
+def ask(sample: Sample, form: Form = "llava", texts: bool = False) -> Asked:
     """A sample in words.
 
     Parameters
     ----------
-    style : "llava" is the form that LLaVA introduced and most benchmarks are run with; "own" the
+    form : "llava" is the one that LLaVA introduced and most benchmarks are run with; "own" the
         one that the sample's benchmark prescribes (MMBench, MME, CV-Bench, MathVista), and of
-        others the same.
+        others the same; "plain" names the choices without letters.
     texts : whether the words that an OCR system read in the image are added, as TextVQA is run.
 
     Raises
     ------
     ValueError : there are more choices than letters.
     """
+    read = f"Reference OCR token: {', '.join(sample.texts)}" if texts and sample.texts else ""
+    if form == "plain":
+        named = ", ".join(sample.choices)
+        last = f"Answer with one of: {named}." if named else "Answer with a word or a short phrase."
+        return Asked(_lines(sample.hint, sample.question, read, last), sample.choices)
     if len(sample.choices) > len(LETTERS):
         raise ValueError(f"sample {sample.id} has more than {len(LETTERS)} choices")
     letters = tuple(LETTERS[: len(sample.choices)])
-    read = f"Reference OCR token: {', '.join(sample.texts)}" if texts and sample.texts else ""
-    if style == "own" and sample.prompt:
+    if form == "own" and sample.prompt:
         # CV-Bench writes its letters in brackets, and its answers too.
         bracketed = bool(letters) and f"({letters[-1]})" in sample.prompt
         replies = tuple(f"({letter})" for letter in letters) if bracketed else letters

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _TRACES = "traces.parquet"
+# Up to so many references each is compared with a question: a moment (docs/scaling.md).
+EXACT_UP_TO = 500_000
 _BUILT_FROM = {"model", "model_fingerprint", "embedder", "dataset", "seed"}
 MOST_PICTURES = 32
 Report = Callable[[int, int], None]
@@ -81,12 +83,18 @@ class ReferenceSet:
             traces=None if self.traces is None else self.traces[kept].reset_index(drop=True),
         )
 
+    @property
+    def exact(self) -> bool:
+        """Whether the nearest references are surely found; of very many, most of them are."""
+        return len(self) <= EXACT_UP_TO
+
     @cached_property
     def by_question(self) -> Index:
         """The references to search by their questions' embeddings."""
         from r2t2.rerouting.neighbours import Index
 
-        return Index(self.embeddings, self.table["id"], self.table["category"])
+        ids, groups = self.table["id"], self.table["category"]
+        return Index(self.embeddings, ids, groups, exact=self.exact)
 
     @cached_property
     def by_routing(self) -> Index:
@@ -94,7 +102,7 @@ class ReferenceSet:
         from r2t2.rerouting.neighbours import Index
 
         flat = self.r.reshape(len(self.r), -1)
-        return Index(flat, self.table["id"], self.table["category"], metric="l2")
+        return Index(flat, self.table["id"], self.table["category"], "l2", self.exact)
 
     @cached_property
     def _known(self) -> overlap.Known | None:
@@ -203,56 +211,109 @@ def build(
     ------
     ValueError : the model answers none of the samples correctly.
     """
-    import torch
+    batch = at_once(model, dataset)
+    parts = (answered(model, dataset, i, batch) for i in range(0, len(dataset), batch))
+    return collected(parts, built_from(model, dataset, seed, embedder), len(dataset), report)
 
-    from r2t2.embedders import embed
 
-    rows: list[dict[str, Any]] = []
-    rs, traces = [], []
-    # Pictures from outside are of any size, and all of a batch are in memory at once.
-    batch = min(model.at_once, MOST_PICTURES) if dataset.fingerprint else model.at_once
-    for start in range(0, len(dataset), batch):
-        samples = dataset[start : start + batch]
-        with torch.no_grad():
-            encoded = model.encode(samples)
-            r = model.route(encoded)
-            answers = model.answer(encoded, r).texts
-            losses = model.loss(encoded, model.target(samples), r).tolist()
-        rs.append(r.float().cpu().numpy())
-        traces.append(overlap.traces(samples))
-        for offset, (sample, answer, loss) in enumerate(zip(samples, answers, losses, strict=True)):
-            rows.append(
-                {
-                    "position": start + offset,
-                    "id": sample.id,
-                    "question": sample.question,
-                    "label": sample.label,
-                    "answer": answer,
-                    "correct": sample.is_correct(answer),
-                    "loss": round(loss, 4),
-                    "category": sample.category,
-                }
-            )
-        report(len(rows), len(dataset))
-    table = pd.DataFrame(rows)
-    kept = int(table["correct"].sum())
-    if kept == 0:
-        raise ValueError(
-            f"{model.name} answers none of the {len(table)} samples of {dataset.name} correctly, "
-            "so there is nothing to learn from; check the model and the dataset"
-        )
-    manifest = {
+def built_from(model: RoutedModel, dataset: Dataset, seed: int, embedder: str) -> dict[str, Any]:
+    """The manifest of a set, but for what is counted when it is built."""
+    data = {"data": dataset.fingerprint} if dataset.fingerprint else {}
+    return {
         "model": model.name,
         "model_fingerprint": model.fingerprint,
         "embedder": embedder,
         "dataset": dataset.name,
         "seed": seed,
-        "kept": kept,
-        "dropped": len(table) - kept,
+        **data,
     }
-    known = None
-    if dataset.fingerprint:
-        manifest["data"] = dataset.fingerprint
-        known = pd.concat(traces, ignore_index=True)
-    embeddings = embed(table["question"], embedder)
-    return ReferenceSet(manifest, table, embeddings, np.concatenate(rs), known)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some samples of a reference set as they were answered.
+
+    Parameters
+    ----------
+    rows : of its table.
+    r : the router's own.
+    traces : as `ReferenceSet` has them.
+    """
+
+    rows: list[dict[str, Any]]
+    r: Float[np.ndarray, "samples sites experts"]
+    traces: pd.DataFrame | None
+
+
+def at_once(model: RoutedModel, dataset: Dataset) -> int:
+    """Samples that are answered together; their number is part of how floats are rounded."""
+    # Pictures from outside are of any size, and all of a batch are in memory at once.
+    return min(model.at_once, MOST_PICTURES) if dataset.fingerprint else model.at_once
+
+
+def answered(model: RoutedModel, dataset: Dataset, start: int, batch: int) -> Part:
+    """The samples from a position on, `at_once` of them."""
+    import torch
+
+    samples = dataset[start : start + batch]
+    with torch.no_grad():
+        encoded = model.encode(samples)
+        r = model.route(encoded)
+        answers = model.answer(encoded, r).texts
+        losses = model.loss(encoded, model.target(samples), r).tolist()
+    rows = [
+        {
+            "position": start + offset,
+            "id": sample.id,
+            "question": sample.question,
+            "label": sample.label,
+            "answer": answer,
+            "correct": sample.is_correct(answer),
+            "loss": round(loss, 4),
+            "category": sample.category,
+        }
+        for offset, (sample, answer, loss) in enumerate(zip(samples, answers, losses, strict=True))
+    ]
+    traces = overlap.traces(samples) if dataset.fingerprint else None
+    return Part(rows, r.float().cpu().numpy(), traces)
+
+
+def collected(
+    parts: Iterable[Part],
+    built_from: dict[str, Any],
+    size: int,
+    report: Report = lambda done, total: None,
+) -> ReferenceSet:
+    """The reference set of all parts, in whatever order they come.
+
+    Parameters
+    ----------
+    built_from : the manifest, but for what is counted here.
+    size : the samples of all parts together.
+
+    Raises
+    ------
+    ValueError : none of the samples was answered correctly.
+    """
+    from r2t2.embedders import embed
+
+    there: list[Part] = []
+    for part in parts:
+        there.append(part)
+        report(sum(len(part.rows) for part in there), size)
+    there.sort(key=lambda part: part.rows[0]["position"])
+    table = pd.DataFrame([row for part in there for row in part.rows])
+    kept = int(table["correct"].sum())
+    if kept == 0:
+        raise ValueError(
+            f"{built_from['model']} answers none of the {len(table)} samples of "
+            f"{built_from['dataset']} correctly, so there is nothing to learn from; check the "
+            "model and the dataset"
+        )
+    manifest = {**built_from, "kept": kept, "dropped": len(table) - kept}
+    embeddings = embed(table["question"], built_from["embedder"])
+    traces = None
+    if "data" in built_from:
+        traces = pd.concat([part.traces for part in there], ignore_index=True)
+    r = np.concatenate([part.r for part in there])
+    return ReferenceSet(manifest, table, embeddings, r, traces)

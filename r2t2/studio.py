@@ -119,4 +119,4 @@ def open_engine(
             f"is here; build it again with 'python -m r2t2 reference build --model {loaded.name} "
             f"--dataset {dataset.name}'"
         )
-    return Engine(loaded, found, dataset)
+    return Engine(loaded, found, dataset, folder)

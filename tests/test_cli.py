@@ -119,6 +119,22 @@ def test_runs_travel_from_one_cache_to_another(command, empty, tmp_path, monkeyp
     assert command("runs", "import", tmp_path / "two.zip")[1].count(": already there") == 2
 
 
+def test_a_run_is_copied_to_a_mirror_and_pulled_into_another_cache(
+    command, empty, tmp_path, monkeypatch
+):
+    mirror = f"file://{tmp_path}/mirror"
+    arguments = ("--strategy", "base", "--benchmark", "reading", "--limit", 3)
+    assert command("run", *arguments, "--mirror", mirror)[0] == 0
+    ids = _ids(command)
+    monkeypatch.setenv("R2T2_CACHE", str(tmp_path / "other"))
+    status, out, _ = command("runs", "pull", mirror)
+    assert (status, out.count(": added")) == (0, 1)
+    assert _ids(command) == ids
+    assert command("runs", "pull", mirror)[1].count(": already there") == 1
+    status, _, err = command("runs", "pull", f"{mirror}/nothing")
+    assert (status, "there are no runs" in err) == (0, True)
+
+
 def test_a_job_and_the_command_make_the_same_run(command, empty):
     request = Request("mini", "mini-reference-wordllama", ("reading",), ("ngd",), limit=3)
     jobs.start(request, jobs_folder())
@@ -225,6 +241,9 @@ def test_all_strategies_go_on_past_a_router_that_cannot_be_fine_tuned(
         (("run", "--nope"), "--nope"),
         (("train-all",), "train-all"),
         (("run", "--trace", "some"), "ends"),
+        (("run", "--engine", "slurm"), "local, ray"),
+        (("reference", "build", "--engine", "slurm"), "local, ray"),
+        (("run", "--mirror", "nowhere://x"), "nowhere"),
         (("run", "--limit", "0"), "limit"),
         (("run", "--reference", "../elsewhere"), "no name"),
         (("runs", "import", "nowhere.zip"), "nowhere.zip"),

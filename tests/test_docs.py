@@ -52,3 +52,16 @@ def test_every_split_and_benchmark_is_in_the_table_of_shifts():
         assert name in text
     for number in (world.BENCHMARK_SIZE, world.SIZES["dev"], world.SIZES["reference"]):
         assert f"{number:,}" in text
+
+
+def test_the_run_that_the_speed_of_looking_is_measured_on_is_one_of_todays(tmp_path):
+    pytest.importorskip("playwright")
+    from docs import speed
+    from r2t2.runs.store import Run
+
+    of = speed.spec("small", "ngd", 20)
+    speed.make(tmp_path, of)
+    run = Run.load(tmp_path / of.folder)
+    assert run.status == "complete"
+    assert not run.damaged
+    assert len(run.samples()) == 20

@@ -1,11 +1,13 @@
 """What is kept of many samples: not copied before it is needed, and on disk where it is large."""
 
+import shutil
+
 import pytest
 import torch
 
 from r2t2 import estimate, memory
 from r2t2.contract import Batch
-from r2t2.engine import Memory
+from r2t2.engine import Engine, Memory
 from r2t2.estimate import Estimate
 from r2t2.memory import room
 from r2t2.rerouting.settings import Setting
@@ -94,3 +96,61 @@ def test_large_encodings_are_made_in_small_batches(monkeypatch):
     monkeypatch.setattr(estimate, "free_memory", lambda device: 10_000)
     assert told.spills(5) == ""
     assert "6 encoded samples" in told.spills(6)
+
+
+@pytest.fixture
+def dear(monkeypatch, tmp_path):
+    """A new session's memory of references that are kept on disk, and what it encoded."""
+    monkeypatch.setattr(toy.Toy, "dear", True)
+    encode, encoded = toy.Toy.encode, []
+
+    def counted(model, samples):
+        encoded.extend(samples)
+        return encode(model, samples)
+
+    monkeypatch.setattr(toy.Toy, "encode", counted)
+    built = toy.engine()
+
+    def session():
+        encoded.clear()
+        engine = Engine(built.model, built.reference, built.dataset, tmp_path)
+        return engine._memories["all"], encoded
+
+    return session
+
+
+def test_another_session_encodes_nothing_again(dear):
+    memory, encoded = dear()
+    first = memory(torch.arange(5))
+    assert len(encoded) == 5
+    memory, encoded = dear()
+    again = memory(torch.arange(7))
+    assert len(encoded) == 2
+    for name, tensor in first.tensors.items():
+        assert torch.equal(again.tensors[name][:5], tensor)
+
+
+def test_an_encoding_that_is_damaged_on_disk_is_made_again(dear, tmp_path):
+    memory, _ = dear()
+    first = memory(torch.arange(3))
+    (file,) = tmp_path.glob("encodings-*/1.safetensors")
+    file.write_bytes(file.read_bytes()[:-3])
+    memory, encoded = dear()
+    again = memory(torch.arange(3))
+    assert encoded
+    assert torch.equal(again.tensors["pixels"], first.tensors["pixels"])
+
+
+def test_a_disk_that_is_nearly_full_keeps_no_encodings(dear, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(total=100, free=9)
+    monkeypatch.setattr(memory.shutil, "disk_usage", lambda folder: usage)
+    kept, _ = dear()
+    assert len(kept(torch.arange(3))) == 3
+    assert not list(tmp_path.glob("encodings-*/*"))
+
+
+def test_what_is_quickly_encoded_is_not_kept(tmp_path):
+    built = toy.engine()
+    engine = Engine(built.model, built.reference, built.dataset, tmp_path)
+    engine._memories["all"](torch.arange(3))
+    assert not list(tmp_path.iterdir())

@@ -38,3 +38,11 @@ def test_words_that_an_ocr_system_read_are_added_where_they_are_wanted():
     asked = ask(sample, texts=True).text.splitlines()
     assert asked[:2] == ["Which animal is it?", "Reference OCR token: NOKIA, 3310"]
     assert asked[2:] == ask(sample).text.splitlines()[1:]
+
+
+def test_the_plain_form_names_choices_without_letters():
+    sample = _sample(choices=("cat", "dog"), hint="A farm.")
+    asked = ask(sample, "plain")
+    assert asked.text.splitlines()[0] == "A farm."
+    assert asked.text.endswith("Answer with one of: cat, dog.")
+    assert asked.reply(sample, "dog") == "dog"

@@ -45,6 +45,15 @@ def test_embeddings_are_unit_vectors_of_the_questions(engine, folder):
     np.testing.assert_allclose(loaded.embeddings[:3], expected, atol=1e-6)
 
 
+def test_search_is_exact_up_to_a_size_and_approximate_beyond(folder, monkeypatch):
+    assert ReferenceSet.read(folder, "mini").exact
+    monkeypatch.setattr(reference, "EXACT_UP_TO", 10)
+    loaded = ReferenceSet.read(folder, "mini")
+    assert not loaded.exact
+    kinds = {type(index._index).__name__ for index in (loaded.by_question, loaded.by_routing)}
+    assert kinds == {"IndexIVFFlat"}
+
+
 def test_a_missing_set_says_how_to_build_one(engine, tmp_path):
     with pytest.raises(FileNotFoundError, match="reference build"):
         ReferenceSet.load(tmp_path, engine.model)

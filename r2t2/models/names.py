@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 Options = TypeVar("Options")
@@ -43,6 +43,28 @@ def parse(name: str, kind: type[Options], usual: str = "") -> tuple[str, Options
             raise ValueError(f"{key!r} {problem} of {path}; there are {', '.join(known)}")
         values[key] = _value(key, text, known[key], kind)
     return path, kind(**values)
+
+
+def check(options: object, kinds: Mapping[str, Any], ranges: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse options that lie outside their range.
+
+    Parameters
+    ----------
+    kinds : the `Literal` that an option's value must be one of.
+    ranges : the least and the most that an option may be.
+
+    Raises
+    ------
+    ValueError : one does; the message names it and the range.
+    """
+    for name, kind in kinds.items():
+        value, known = getattr(options, name), get_args(kind)
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
+    for name, (low, high) in ranges.items():
+        value = getattr(options, name)
+        if value not in getattr(options, "WORDS", {}).get(name, ()) and not low <= value <= high:
+            raise ValueError(f"{name} is {value}; it must lie between {low} and {high}")
 
 
 def title(name: str) -> str:

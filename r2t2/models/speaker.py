@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from r2t2.contract import Answers, Batch, RoutedModel
+from r2t2.models import choices
 from r2t2.models.batching import Batches, rowwise
 from r2t2.samples import Sample
 
@@ -33,10 +34,12 @@ class Words(Protocol):
 class Speaker(RoutedModel):
     """A model that scores given choices and says its answers to open questions.
 
-    Encoded samples hold "r0", the model's own `r`, and "choices", the tokens of what it would say
-    for each choice, -1 after their end and where there is none.
+    Encoded samples hold "r0", the model's own `r`; "choices", the tokens of what it would say
+    for each choice, -1 after their end and where there is none; and "names", the choices' texts
+    (`r2t2.models.choices`).
     """
 
+    dear = True
     prompts: Words
     _batches: Batches
 
@@ -61,13 +64,6 @@ class Speaker(RoutedModel):
         self, encoded: Batch, r: Float[Tensor, "batch sites experts"]
     ) -> tuple[Int[Tensor, "batch tokens"], Float[Tensor, " batch"]]:
         """The greedy answers, -1 after their end, and the mean log p of their tokens."""
-
-    def _names(self, encoded: Batch) -> list[list[str]]:
-        """The choices of each sample; without another way, their tokens are read."""
-        return [
-            [self.prompts.read(tokens) for tokens in row if (tokens >= 0).any()]
-            for row in encoded.tensors["choices"].cpu()
-        ]
 
     def _saving(self) -> AbstractContextManager[object]:
         """The context in which a loss must be computed for its gradient to be taken."""
@@ -125,18 +121,35 @@ class Speaker(RoutedModel):
         return dict(zip(index.tolist(), chain(*self._batches(len(index), part)), strict=True))
 
     def _scored(self, encoded: Batch, r: Tensor) -> list[Said]:
-        choices = encoded.tensors["choices"]
-        owner, slot = (choices >= 0).any(-1).nonzero(as_tuple=True)
-        nll = self._nll(encoded, Batch({"tokens": choices[owner, slot]}), r, owner)
+        replies = encoded.tensors["choices"]
+        owner, slot = (replies >= 0).any(-1).nonzero(as_tuple=True)
+        nll = self._nll(encoded, Batch({"tokens": replies[owner, slot]}), r, owner)
         return [
             list(zip(names, (-nll[owner == i]).softmax(-1).tolist(), strict=True))
-            for i, names in enumerate(self._names(encoded))
+            for i, names in enumerate(choices.read(encoded.tensors["names"]))
         ]
 
     def _spoken(self, encoded: Batch, r: Tensor) -> list[Said]:
         tokens, log_p = self._generate(encoded, r)
         texts = [self.prompts.read(row) for row in tokens.cpu()]
         return [[said] for said in zip(texts, log_p.exp().tolist(), strict=True)]
+
+
+def answer_tokens(
+    ids: Sequence[int], most: int, sample: Sample, answer: str
+) -> Int[Tensor, " most"]:
+    """The tokens of what is said for an answer, -1 after their end.
+
+    Raises
+    ------
+    ValueError : it has no tokens or more than there may be.
+    """
+    if not 0 < len(ids) <= most:
+        raise ValueError(
+            f"the answer {answer!r} to sample {sample.id} has {len(ids)} tokens; it must have "
+            f"1 to {most}, as many as the model was loaded for (answer={most})"
+        )
+    return F.pad(torch.tensor(ids, dtype=torch.long), (0, most - len(ids)), value=-1)
 
 
 def choice_tokens(

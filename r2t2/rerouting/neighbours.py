@@ -1,8 +1,9 @@
-"""Who the neighbours are: exact search through faiss (equations 9 and 10)."""
+"""Who the neighbours are: search through faiss (equations 9 and 10), exact up to a size."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
 from collections.abc import Collection, Sequence
 from typing import Literal
@@ -18,6 +19,27 @@ from r2t2.rerouting.trajectory import Neighbours
 
 # A ball can hold thousands of references; the nearest of them carry the weight.
 MOST_IN_BALL = 64
+# An approximate search looks into the nearest of about 4 sqrt(n) lists, one in so many of them.
+SEARCHED = 8
+# What the lists are learnt from: so many vectors per list, so many times.
+_LEARNT_FROM, _ROUNDS = 40, 10
+
+
+def approximate(
+    vectors: Float[np.ndarray, "references dimensions"], metric: int
+) -> faiss.IndexIVFFlat:
+    """References sorted into lists, of which a search looks into those nearest to the query.
+
+    The same vectors make the same lists: they are learnt from a seed.
+    """
+    width, count = vectors.shape[1], 4 * math.isqrt(len(vectors))
+    index = faiss.IndexIVFFlat(faiss.IndexFlat(width, metric), width, count, metric)
+    index.nprobe = math.ceil(count / SEARCHED)
+    index.cp.seed, index.cp.niter = 0, _ROUNDS
+    some = np.random.default_rng(0).permutation(len(vectors))[: _LEARNT_FROM * count]
+    index.train(vectors[np.sort(some)])
+    index.add(vectors)
+    return index
 
 
 class Index:
@@ -29,6 +51,7 @@ class Index:
     ids : their samples' ids; a reference with the id of the sample itself is never returned.
     groups : their question types, for the control that draws from the sample's own type.
     metric : "inner_product" for the unit vectors of an embedder, "l2" for routing weights.
+    exact : whether every reference is compared with a query, or those that are likely near.
     """
 
     def __init__(
@@ -37,14 +60,18 @@ class Index:
         ids: Sequence[str],
         groups: Sequence[str],
         metric: Literal["inner_product", "l2"] = "inner_product",
+        exact: bool = True,
     ) -> None:
         self.vectors = np.ascontiguousarray(vectors, np.float32)
         self.metric = metric
         self._positions = {id: i for i, id in enumerate(ids)}
         self._groups = np.array(groups)
-        kind = faiss.IndexFlatIP if metric == "inner_product" else faiss.IndexFlatL2
-        self._index = kind(self.vectors.shape[1])
-        self._index.add(self.vectors)
+        distance = faiss.METRIC_INNER_PRODUCT if metric == "inner_product" else faiss.METRIC_L2
+        if exact:
+            self._index: faiss.Index = faiss.IndexFlat(self.vectors.shape[1], distance)
+            self._index.add(self.vectors)
+        else:
+            self._index = approximate(self.vectors, distance)
 
     def search(
         self,
@@ -73,7 +100,8 @@ class Index:
             found = self._ball(queries, setting.epsilon)
         elif setting.neighbourhood == "nearest":
             depth = min(setting.k + max(spare), len(self.vectors))
-            found = list(self._index.search(queries, depth)[1])
+            # Lists that hold fewer than were asked for give -1.
+            found = [row[row >= 0] for row in self._index.search(queries, depth)[1]]
         else:
             found = [
                 self._draw(setting, id, group, extra)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +23,17 @@ from r2t2.runs.store import Run
 from r2t2.studio import open_dataset
 
 TRACES = ("auto", *get_args(Trace))
+# Who computes: the process that was asked, or actors on a Ray cluster (docs/scaling.md).
+ENGINES = ("local", "ray")
 # The options of a strategy that a request may change.
 OPTIONS = tuple(field.name for field in fields(Setting) if field.name != "algorithm")
 # A sweep is a product, and a product is easily larger than was meant.
 MOST_RUNS = 10_000
+
+
+def engines() -> tuple[str, ...]:
+    """Those of `ENGINES` that can be used here."""
+    return ENGINES if importlib.util.find_spec("ray") else ENGINES[:1]
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Request:
     trace : the steps that are kept: "all", "ends", "none", or "auto", which keeps all of NGD's,
         none of a control's, and of the others the first and the last.
     preset : whose settings the strategies begin with; None for the model's own.
+    engine : who computes, one of `ENGINES`; what comes out is the same.
 
     Raises
     ------
@@ -68,6 +77,7 @@ class Request:
     limit: int | None = None
     trace: str = "auto"
     preset: str | None = None
+    engine: str = "local"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run; a request may come from a file that anyone wrote."""
@@ -87,8 +97,11 @@ class Request:
                 continue
             if type(value) is not int or not least <= value < 2**31:
                 raise ValueError(f"{name} is {value!r}; it must be a whole number from {least} on")
-        if self.trace not in TRACES:
-            raise ValueError(f"trace is {self.trace!r}; it must be one of {', '.join(TRACES)}")
+        for name, known in (("trace", TRACES), ("engine", ENGINES)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}"
+                )
         values = (override.count(",") + 1 for override in self.overrides)
         runs = prod((len(self.benchmarks), len(self.strategies), *values))
         if runs > MOST_RUNS:
@@ -148,6 +161,7 @@ class Request:
             ("preset", self.preset, preset_of(self.model)),
             ("limit", self.limit, None),
             ("trace", self.trace, "auto"),
+            ("engine", self.engine, "local"),
         ):
             if value not in (None, usual):
                 words += [f"--{option}", str(value)]
@@ -168,7 +182,8 @@ class Request:
         """
         values = json.loads(text)
         known = {field.name for field in fields(Request)}
-        if not isinstance(values, dict) or set(values) != known:
+        # Requests of the days before engines name none.
+        if not isinstance(values, dict) or {"engine", *values} != known:
             raise ValueError(f"a request has {', '.join(sorted(known))} and nothing else")
         lists = {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
         return Request(**{**values, **lists})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,12 +26,124 @@ from r2t2.paths import runs_folder
 from r2t2.rerouting.settings import Setting
 from r2t2.rerouting.trajectory import Trajectory
 from r2t2.runs.identity import RunSpec, Trace
+from r2t2.runs.mirror import Mirror
 from r2t2.runs.plan import Planned, Request
 from r2t2.runs.store import SCHEMAS, Run, UnreadableRun, writing
 from r2t2.samples import Dataset
+from r2t2.sites import Site
 
 SHARD = 200
 Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What was computed of a run: the rows of some samples, ready to store.
+
+    Parameters
+    ----------
+    first : the position of its first sample.
+    samples, steps : its rows (`SCHEMAS`).
+    strategy_seconds, wall_seconds : what the strategy took, and all of it.
+    """
+
+    first: int
+    samples: pa.Table
+    steps: pa.Table
+    strategy_seconds: float
+    wall_seconds: float
+
+
+class Workers(Protocol):
+    """Who computes shards: this process (`Worker`) or a cluster (`r2t2.runs.cluster`).
+
+    Attributes
+    ----------
+    sites, device : of the model that the shards are computed with.
+    tunable : whether that model's router can be fine-tuned by itself.
+    """
+
+    @property
+    def sites(self) -> Sequence[Site]: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def tunable(self) -> bool: ...
+
+    def spec(
+        self,
+        dataset: Dataset,
+        seed: int,
+        strategy: str,
+        setting: Setting,
+        trace: Trace,
+        shard: int,
+    ) -> RunSpec:
+        """`RunSpec.of` the engine that the shards are computed with."""
+        ...
+
+    def shards(self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Shard]:
+        """The shards that begin at some positions, in any order.
+
+        A position is asked for when there is somebody to compute its shard, not before.
+        """
+        ...
+
+
+class Worker:
+    """An engine that computes shards, and what it has prepared for them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.sites = engine.model.sites
+        self.device = str(engine.model.device)
+        self.tunable = engine.model.router is not None
+        self.spec = partial(RunSpec.of, engine)
+        self._prepared: dict[tuple[int, int], Prepared] = {}
+        self._prepared_of: tuple[str, int] | None = None
+
+    def shards(self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Shard]:
+        """One after the other."""
+        return (self.shard(spec, dataset, first) for first in firsts)
+
+    def shard(self, spec: RunSpec, dataset: Dataset, first: int) -> Shard:
+        """The shard that begins at a position; it depends on nothing but these and the engine.
+
+        Raises
+        ------
+        ValueError : a sample has no label.
+        """
+        started = time.perf_counter()
+        # Options that are not the spec's are not the algorithm's, so their values do not count.
+        setting, trace = Setting(**spec.setting), spec.trace
+        prepared = self._prepare(dataset, spec.seed, first, spec.shard)
+        trajectory = self.engine.run(prepared, setting, trace == "all")
+        kept = replace(trajectory, neighbours=None) if trace == "none" else trajectory
+        samples = sample_rows(self.engine, prepared, kept, first)
+        steps = step_rows(self.engine, prepared, kept, first)
+        if trace == "none":
+            steps = steps.slice(0, 0)
+        wall = time.perf_counter() - started
+        return Shard(first, samples, steps, trajectory.cost.seconds, wall)
+
+    def _prepare(self, dataset: Dataset, seed: int, first: int, size: int) -> Prepared:
+        if self._prepared_of != (dataset.name, seed):
+            self._prepared.clear()
+            self._prepared_of = dataset.name, seed
+        key = first, min(first + size, len(dataset))
+        if key in self._prepared:
+            return self._prepared[key]
+        held = sum(prepared.encoded.nbytes for prepared in self._prepared.values())
+        if held > SHARE * free_memory("cpu"):
+            self._prepared.clear()  # made again for the next strategy
+        samples = dataset[slice(*key)]
+        prepared = self.engine.prepare(samples)
+        # Copies without their pictures: the encodings are kept, and pictures are large.
+        forgetful = [replace(sample) for sample in samples]
+        self._prepared[key] = replace(prepared, samples=forgetful)
+        return self._prepared[key]
 
 
 class Runner:
@@ -37,17 +151,24 @@ class Runner:
 
     Parameters
     ----------
-    engine : the model and its reference set.
+    workers : who computes; of an engine, this process.
     folder : where runs are kept.
     shard : samples per shard.
+    mirror : where every shard is copied to once it is stored, and where a run that the folder
+        lacks is looked for.
     """
 
-    def __init__(self, engine: Engine, folder: Path, shard: int = SHARD) -> None:
-        self.engine = engine
+    def __init__(
+        self,
+        workers: Engine | Workers,
+        folder: Path,
+        shard: int = SHARD,
+        mirror: Mirror | None = None,
+    ) -> None:
+        self.workers: Workers = Worker(workers) if isinstance(workers, Engine) else workers
         self.folder = folder
         self.shard = shard
-        self._prepared: dict[tuple[int, int], Prepared] = {}
-        self._prepared_of: tuple[str, int] | None = None
+        self.mirror = mirror
 
     def run(
         self,
@@ -78,61 +199,55 @@ class Runner:
         ------
         RunLocked : another process is writing the run.
         ValueError : there is no sample, or one has no label.
+        OSError : the mirror cannot be read, or the complete run not be written to it.
         """
         dataset = dataset if limit is None else dataset.head(max(limit, 0))
         total = len(dataset)
         if total == 0:
             raise ValueError(f"there is nothing to run: no sample of {dataset.name} is asked for")
-        spec = RunSpec.of(self.engine, dataset, seed, strategy, setting, trace, self.shard)
+        workers = self.workers
+        spec = workers.spec(dataset, seed, strategy, setting, trace, self.shard)
         folder = self.folder / spec.folder
+        if self.mirror:
+            self.mirror.pull(spec.folder, self.folder)
         found = _finished(folder, spec)
         if found is not None:
+            if self.mirror:
+                self.mirror.push(found)
             report(total, total, "already in the cache")
             return found
-        model = self.engine.model
-        with writing(folder, spec, model.sites, str(model.device)) as writer:
+        with writing(folder, spec, workers.sites, workers.device) as writer:
             for note in writer.notes:
                 report(writer.done, total, note)
             report(writer.done, total, "")
-            for first in writer.missing:
-                if cancelled():
-                    break
-                started = time.perf_counter()
-                prepared = self._prepare(dataset, seed, first)
-                trajectory = self.engine.run(prepared, setting, trace == "all")
-                kept = replace(trajectory, neighbours=None) if trace == "none" else trajectory
-                samples = sample_rows(self.engine, prepared, kept, first)
-                steps = step_rows(self.engine, prepared, kept, first)
-                if trace == "none":
-                    steps = steps.slice(0, 0)
-                wall = time.perf_counter() - started
-                writer.add(first, samples, steps, trajectory.cost.seconds, wall)
-                report(writer.done, total, "")
-            else:
+            wanted = takewhile(lambda first: not cancelled(), writer.missing)
+            for shard in workers.shards(spec, dataset, wanted):
+                writer.add(**vars(shard))
+                report(writer.done, total, self._copied(folder))
+            if not writer.missing:
                 writer.finish()
-        return Run.load(folder)
+        run = Run.load(folder)
+        if self.mirror:
+            self.mirror.push(run)
+        return run
 
-    def _prepare(self, dataset: Dataset, seed: int, first: int) -> Prepared:
-        if self._prepared_of != (dataset.name, seed):
-            self._prepared.clear()
-            self._prepared_of = dataset.name, seed
-        key = first, min(first + self.shard, len(dataset))
-        if key not in self._prepared:
-            held = sum(prepared.encoded.nbytes for prepared in self._prepared.values())
-            if held > SHARE * free_memory("cpu"):
-                self._prepared.clear()  # made again for the next strategy
-            samples = dataset[slice(*key)]
-            prepared = self.engine.prepare(samples)
-            # Copies without their pictures: the encodings are kept, and pictures are large.
-            forgetful = [replace(sample) for sample in samples]
-            self._prepared[key] = replace(prepared, samples=forgetful)
-        return self._prepared[key]
+    def _copied(self, folder: Path) -> str:
+        """Copy what is stored to the mirror; why it is not there, mostly empty."""
+        try:
+            if self.mirror:
+                self.mirror.push(Run.load(folder))
+        except OSError as error:
+            # A store far away fails now and then; what it lacks goes along with the next shard.
+            return f"the mirror lacks the last shard: {error}"
+        return ""
 
 
 def carry_out(
     request: Request,
     report: Callable[[int, int, int, str], None],
     device: str = "auto",
+    actors: int | None = None,
+    mirror: str | None = None,
 ) -> Iterator[tuple[Planned, Run]]:
     """The runs of a request, one after the other, as far as they are not in the cache already.
 
@@ -140,34 +255,50 @@ def carry_out(
     ----------
     report : called with the number of the run, its samples done, its samples in total, and a
         note (mostly empty).
+    actors : of an engine that has some; None for as many as its cluster has room for.
+    mirror : the address of a copy of the runs (`Mirror`).
 
     Raises
     ------
     KeyError, FileNotFoundError, ValueError, RuntimeError : as `studio.open_engine` says.
+    ImportError : the engine asked for is not installed.
     RunLocked : another process is writing one of the runs.
     """
     datasets = {name: studio.open_dataset(name, request.seed) for name in request.benchmarks}
-    engine = studio.open_engine(request.model, request.reference, device)
-    runner = Runner(engine, runs_folder())
-    for number, planned in enumerate(request.planned):
-        # Who asks for all strategies should get those that the model can do.
-        if (
-            planned.setting.algorithm == "finetuned_router"
-            and engine.model.router is None
-            and len(request.strategies) > 1
-        ):
-            report(number, 0, request.size(planned), "left out: its router cannot be fine-tuned")
-            continue
-        run = runner.run(
-            datasets[planned.benchmark],
-            request.seed,
-            planned.strategy,
-            planned.setting,
-            planned.trace,
-            request.limit,
-            partial(report, number),
-        )
-        yield planned, run
+    with _workers(request, device, actors) as workers:
+        copy = Mirror(mirror) if mirror else None
+        runner = Runner(workers, runs_folder(), mirror=copy)
+        for number, planned in enumerate(request.planned):
+            # Who asks for all strategies should get those that the model can do.
+            if (
+                planned.setting.algorithm == "finetuned_router"
+                and len(request.strategies) > 1
+                and not workers.tunable
+            ):
+                why = "left out: its router cannot be fine-tuned"
+                report(number, 0, request.size(planned), why)
+                continue
+            run = runner.run(
+                datasets[planned.benchmark],
+                request.seed,
+                planned.strategy,
+                planned.setting,
+                planned.trace,
+                request.limit,
+                partial(report, number),
+            )
+            yield planned, run
+
+
+@contextmanager
+def _workers(request: Request, device: str, actors: int | None) -> Iterator[Workers]:
+    if request.engine == "ray":
+        from r2t2.runs.cluster import Cluster
+
+        with Cluster(request.model, request.reference, device, actors) as cluster:
+            yield cluster
+    else:
+        yield Worker(studio.open_engine(request.model, request.reference, device))
 
 
 def sample_rows(

@@ -105,6 +105,11 @@ _PACKAGES = (
 )
 
 
+def is_file(name: str) -> bool:
+    """Whether a file of a run may have this name."""
+    return _FILE.fullmatch(name) is not None
+
+
 class UnreadableRun(ValueError):
     """A folder holds no readable manifest of a run."""
 
@@ -141,10 +146,24 @@ class Run:
         UnreadableRun : there is none, or it is none of this program's; the message says why.
         """
         try:
-            manifest = json.loads((folder / "manifest.json").read_text())
-            _check(manifest)
+            text = (folder / "manifest.json").read_text()
         except FileNotFoundError:
             raise UnreadableRun(f"{folder.name} has no manifest.json") from None
+        except Exception as error:
+            raise UnreadableRun(f"the manifest of {folder.name} is damaged: {error}") from error
+        return Run.parse(folder, text)
+
+    @staticmethod
+    def parse(folder: Path, text: str) -> Run:
+        """The run of a folder whose manifest has this text.
+
+        Raises
+        ------
+        UnreadableRun : it is no manifest of this program's; the message says why.
+        """
+        try:
+            manifest = json.loads(text)
+            _check(manifest)
         except Exception as error:  # whatever else was put there
             raise UnreadableRun(f"the manifest of {folder.name} is damaged: {error}") from error
         return Run(folder, manifest)
@@ -235,23 +254,27 @@ class Run:
         return pa.concat_tables(parts)
 
     @property
+    def files(self) -> dict[str, str]:
+        """The names of its files, with their checksums."""
+        return {n: c for shard in self.manifest["shards"] for n, c in shard["files"].items()}
+
+    @property
     def damaged(self) -> list[str]:
         """The names of the files that are missing or not what the manifest says."""
         return [
             name
-            for shard in self.manifest["shards"]
-            for name, checksum in shard["files"].items()
+            for name, checksum in self.files.items()
             if not _intact(self.folder / name, checksum)
         ]
 
     @property
     def strays(self) -> list[Path]:
         """Files of this program in the folder that the manifest does not name."""
-        named = {name for shard in self.manifest["shards"] for name in shard["files"]}
+        named = self.files
         return [
             path
             for path in self.folder.iterdir()
-            if (_FILE.fullmatch(path.name) and path.name not in named)
+            if (is_file(path.name) and path.name not in named)
             or (path.name.startswith(".") and path.name.endswith(".part"))
         ]
 
@@ -351,7 +374,7 @@ def delete(run: Run) -> None:
     ------
     RunLocked : a process is writing it.
     """
-    with _locked(run.folder):
+    with locked(run.folder):
         # First, so that what a kill leaves behind is no run.
         (run.folder / "manifest.json").unlink(missing_ok=True)
         shutil.rmtree(run.folder)
@@ -460,7 +483,7 @@ class Writer:
             "sites": [{"name": site.name, "experts": list(site.experts)} for site in sites],
             "shards": [],
             "device": device,
-            "versions": _versions(),
+            "versions": versions(),
             "created": _now(),
         }
         self._manifest = self._resumed(begun) if (folder / "manifest.json").exists() else begun
@@ -583,12 +606,18 @@ def writing(folder: Path, spec: RunSpec, sites: Sequence[Site], device: str) -> 
     ------
     RunLocked : another process is writing it.
     """
-    with _locked(folder):
+    with locked(folder):
         yield Writer(folder, spec, sites, device)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """A run's lock, its folder being made where there is none.
+
+    Raises
+    ------
+    RunLocked : another process holds it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -683,7 +712,9 @@ def _intact(path: Path, checksum: str) -> bool:
         return False
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The packages here whose versions can change a result; empty for one that is missing."""
+
     def version(package: str) -> str:
         try:
             return metadata.version(package)

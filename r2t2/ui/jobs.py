@@ -34,6 +34,7 @@ _STATES = {
     "failed": ("error", "red"),
     "interrupted": ("power_off", "orange"),
 }
+_ENGINES = {"local": "this machine", "ray": "Ray"}
 _TRACES = {
     "auto": "as the strategy's kind",
     "all": "all",
@@ -183,6 +184,8 @@ def title(request: Request) -> str:
     parts += [titled(request.model), f"seed {request.seed}"]
     if request.limit is not None:
         parts.append(f"first {request.limit:,} samples")
+    if request.engine != "local":
+        parts.append(f"on {_ENGINES[request.engine]}")
     return " · ".join(parts)
 
 
@@ -213,9 +216,10 @@ def form(expanded: bool) -> None:
 
 
 def _request(model: str, reference: str) -> Request:
-    from r2t2.runs.plan import TRACES, Request
+    from r2t2.runs.plan import TRACES, Request, engines
 
-    left, right = st.columns(2)
+    there = engines()
+    left, right, *more = st.columns([2, 2, 1] if len(there) > 1 else 2)
     benchmarks = left.multiselect(
         "Benchmarks",
         engine.benchmarks(),
@@ -264,6 +268,16 @@ def _request(model: str, reference: str) -> Request:
         "none. Shift and Flips draw what is kept.",
         **bound("start-trace"),
     )
+    by = there[0]
+    for box in more:
+        by = box.selectbox(
+            "Engine",
+            there,
+            format_func=_ENGINES.__getitem__,
+            help="Who computes; the results are the same. Ray's cluster is the one that "
+            "RAY_ADDRESS names, or this machine's cores.",
+            **bound("start-engine"),
+        )
     names = tuple(name for name in STRATEGIES if name in strategies) or STRATEGIES
     return Request(
         model=model,
@@ -275,6 +289,7 @@ def _request(model: str, reference: str) -> Request:
         limit=None if limit is None else int(limit),
         trace=trace,
         preset=preset,
+        engine=by,
     )
 
 

@@ -35,7 +35,8 @@ def cache(small_cache, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_dataset_that_is_added_can_be_picked_everywhere(cache):
+def test_a_dataset_that_is_added_can_be_picked_everywhere(cache, small_cache):
+    (cache / "cache" / "references").symlink_to(small_cache / "references")
     own.add(_zip(cache / "mine.zip", range(4)), "mine")
     runs = open_page("runs", model="mini-7")
     table = next(one.value for one in runs.dataframe if "in the paper" in one.value)

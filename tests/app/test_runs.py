@@ -7,7 +7,7 @@ import time
 import pytest
 
 from r2t2.paths import jobs_folder, runs_folder
-from r2t2.runs import archive, jobs
+from r2t2.runs import archive, jobs, plan
 from r2t2.runs.jobs import AlreadyRunning, Progress, Request, Stage
 from r2t2.runs.store import list_runs, writing
 
@@ -192,6 +192,29 @@ def test_what_cannot_be_started_says_why(cache, monkeypatch, error, says):
     test = cache(**{**STARTED, "start-limit": "5"})
     test.button(key="start").click().run()
     assert says in said(test)
+
+
+def test_an_engine_is_chosen_where_there_is_more_than_one(cache, asked, monkeypatch):
+    monkeypatch.setattr(plan, "engines", lambda: ("local", "ray"))
+    new = {**STARTED, "start-limit": "5"}
+    cache(**new).button(key="start").click().run()
+    test = cache(**new, **{"start-engine": "Ray"})
+    assert "--engine ray" in said(test)
+    test.button(key="start").click().run()
+    assert [of.engine for of in asked] == ["local", "ray"]
+    assert asked[0].id == asked[1].id
+
+
+def test_without_ray_no_engine_is_offered(cache, monkeypatch):
+    monkeypatch.setattr(plan, "engines", lambda: ("local",))
+    assert "Engine" not in [box.label for box in cache(**STARTED).selectbox]
+
+
+def test_a_job_says_on_which_engine_it_is(cache):
+    job("done", request(limit=3))
+    job("failed", request(engine="ray"))
+    (row,) = [m.value for m in cache().markdown if "on Ray" in m.value]
+    assert "NGD on reading" in row
 
 
 def test_an_unfinished_run_is_resumed_as_it_was(cache, asked):

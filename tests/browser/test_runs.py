@@ -100,7 +100,10 @@ def test_a_run_goes_only_after_it_was_asked_and_comes_back_from_its_file(
         assert not run.folder.exists()
         page.get_by_text("Import runs").click()
         page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-        page.locator("input[type=file]").set_input_files(tmp_path / f"{run.folder.name}.r2t2.zip")
+        exported = page.get_by_label("A file that was exported here or elsewhere")
+        exported.locator("input[type=file]").set_input_files(
+            tmp_path / f"{run.folder.name}.r2t2.zip"
+        )
         page.get_by_text("Added: 1. Already there: 0.").wait_for()
         page.get_by_text("Runs: 9, the newest first").wait_for()
     assert run.folder.exists()

@@ -362,6 +362,15 @@ def test_given_choices_are_scored_and_others_generated(small):
     assert torch.allclose((-losses).softmax(0), answers.probabilities[0, :3], atol=1e-5)
 
 
+def test_choices_may_be_asked_for_by_letters_and_are_answered_in_words(olmoe):
+    model = Sparse(f"hf:{olmoe}?layers=last2&prompt=256&answer=8&form=llava")
+    assert "A. cat" in model.prompts.text(SAMPLES[0])
+    encoded = model.encode(SAMPLES[:1])
+    assert model.answer(encoded, model.route(encoded)).candidates[0] == SAMPLES[0].choices
+    letter = model.prompts.answer(SAMPLES[0], "a dog")
+    assert model.prompts.read(letter) == "B"
+
+
 def test_in_the_default_dtype_batches_give_what_samples_give(small):
     together = small.answer(encoded := small.encode(SAMPLES), small.route(encoded))
     small._batches.size = 1

@@ -86,3 +86,39 @@ def test_routing_space_is_searched_by_euclidean_distance():
         np.array([[0.9, 0.1]], np.float32), Setting("mode_finding", k=2), ["q"], [""]
     )
     assert found.index.tolist() == [[2, 1]]
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Vectors that lie in clumps, as questions do."""
+    rng = np.random.default_rng(1)
+    v = rng.standard_normal((50, 1, 16)) + 0.5 * rng.standard_normal((50, 100, 16))
+    v = v.reshape(-1, 16).astype(np.float32)
+    return v / np.linalg.norm(v, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("metric", ["inner_product", "l2"])
+@pytest.mark.parametrize("neighbourhood", ["nearest", "ball"])
+def test_approximate_search_finds_most_of_what_exact_search_does(many, metric, neighbourhood):
+    setting = Setting("ngd", neighbourhood=neighbourhood, k=10, epsilon=0.5)
+    ids, groups = [f"s{i}" for i in range(len(many))], [""] * len(many)
+    asked = many[::50], ids[::50], groups[::50]
+    found = [
+        Index(many, ids, groups, metric, exact=exact).search(asked[0], setting, *asked[1:])
+        for exact in (True, False, False)
+    ]
+    rows = [[set(i[p].tolist()) for i, p in zip(f.index, f.present, strict=True)] for f in found]
+    share = [len(a & b) / max(1, len(a)) for a, b in zip(rows[0], rows[1], strict=True) if a]
+    assert 0.8 < np.mean(share) <= 1
+    assert rows[1] == rows[2]
+    for i, row in enumerate(rows[1]):
+        assert 50 * i not in row
+    assert (found[1].distance[found[1].present] <= 2).all()
+
+
+def test_lists_with_fewer_references_than_were_asked_for_give_those_that_they_hold(many):
+    few = many[:40]
+    index = Index(few, [f"s{i}" for i in range(40)], [""] * 40, exact=False)
+    found = index.search(few[:2], Setting("ngd", k=100), ["x", "y"], ["", ""])
+    assert 0 < found.present.sum() < 80
+    assert (found.index[found.present] >= 0).all()

@@ -131,6 +131,17 @@ def test_a_request_comes_back_from_its_text():
     assert Request.parse(of.text) == of
 
 
+def test_an_engine_changes_the_command_and_not_what_is_asked_for():
+    here = Request("mini", "mini-reference-wordllama", ("reading",), ("ngd",))
+    there = replace(here, engine="ray")
+    assert there.id == here.id
+    assert there.command == f"{here.command} --engine ray"
+    before = {name: value for name, value in json.loads(here.text).items() if name != "engine"}
+    assert Request.parse(json.dumps(before)) == here
+    with pytest.raises(ValueError, match="local, ray"):
+        replace(here, engine="slurm")
+
+
 BAD = {
     "nothing": ({"benchmarks": []}, "benchmarks"),
     "a text for a list": ({"strategies": "ngd"}, "tuple"),

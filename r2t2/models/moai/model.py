@@ -135,9 +135,6 @@ class MoAI(Speaker):
         stops = self.prompts.stops.to(self.device)
         return self.network.generate(encoded, r, stops, self.options.answer)
 
-    def _names(self, encoded: Batch) -> list[list[str]]:
-        return choices.read(encoded.tensors["names"])
-
     def _room(self, config: Config) -> int:
         """Rows that a gradient has room for, about; where there is little, layers are recomputed.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from r2t2.models.names import Dtype, Quantise
+from r2t2.models.names import Dtype, Quantise, check
+from r2t2.prompts import Form
 
 Recompute = Literal["auto", "on", "off"]
 
@@ -22,6 +23,8 @@ class Options:
         padded to it, so that encodings of different batches fit together.
     answer : tokens that an answer may have.
     choices : options that a multiple-choice question may have.
+    form : how a question is put into words (`r2t2.prompts.ask`).
+    texts : whether a question says what an OCR system read, where its dataset tells.
     recompute : whether a gradient computes each layer twice instead of keeping what it made;
         "auto" does so where otherwise not even two samples fit.
     segmentation, detection, scene_graph, ocr : which auxiliary models look at a picture.
@@ -32,6 +35,8 @@ class Options:
     prompt: int = 1536
     answer: int = 16
     choices: int = 8
+    form: Form = "llava"
+    texts: bool = False
     recompute: Recompute = "auto"
     segmentation: bool = True
     detection: bool = True
@@ -50,15 +55,8 @@ class Options:
         ------
         ValueError : an option lies outside its range; the message names it and the range.
         """
-        kinds = {"dtype": Dtype, "quantise": Quantise, "recompute": Recompute}
-        for name, kind in kinds.items():
-            value, known = getattr(self, name), get_args(kind)
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
-        for name, low, high in (("prompt", 2, 32768), ("answer", 1, 1024), ("choices", 1, 26)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name} is {value}; it must lie between {low} and {high}")
+        kinds = {"dtype": Dtype, "quantise": Quantise, "recompute": Recompute, "form": Form}
+        check(self, kinds, {"prompt": (2, 32768), "answer": (1, 1024), "choices": (1, 26)})
 
 
 AUXILIARY = ("segmentation", "detection", "scene_graph", "ocr")

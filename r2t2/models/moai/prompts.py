@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
@@ -14,7 +13,8 @@ from r2t2.models.moai.config import Config
 from r2t2.models.moai.network import padded
 from r2t2.models.moai.options import Options
 from r2t2.models.moai.tokens import Tokenizer
-from r2t2.prompts import ask
+from r2t2.models.speaker import answer_tokens
+from r2t2.prompts import Asked, ask
 from r2t2.samples import Sample
 
 # A part of the checkpoint's interface, to the letter. The picture stands between the two.
@@ -58,7 +58,10 @@ class Prompts:
 
     def turn(self, sample: Sample) -> str:
         """What follows the picture."""
-        return TURN.format(ask(sample).text)
+        return TURN.format(self._asked(sample).text)
+
+    def _asked(self, sample: Sample) -> Asked:
+        return ask(sample, self._options.form, self._options.texts)
 
     def found(self, texts: Sequence[str]) -> Int[Tensor, "samples words"]:
         """What auxiliary models found, padded on the left to the longest."""
@@ -74,14 +77,8 @@ class Prompts:
         """
         turn, most = self.turn(sample), self._options.answer
         before = self.tokenizer(turn)
-        both = self.tokenizer(turn + ask(sample).reply(sample, answer))
-        ids = torch.tensor(both[len(before) :], dtype=torch.long)
-        if not 0 < len(ids) <= most:
-            raise ValueError(
-                f"the answer {answer!r} to sample {sample.id} has {len(ids)} tokens; it must have "
-                f"1 to {most}, as many as the model was loaded for (answer={most})"
-            )
-        return F.pad(ids, (0, most - len(ids)), value=-1)
+        both = self.tokenizer(turn + self._asked(sample).reply(sample, answer))
+        return answer_tokens(both[len(before) :], most, sample, answer)
 
     def read(self, tokens: Int[Tensor, " tokens"]) -> str:
         """An answer's tokens as text, up to the first "[U"."""

@@ -142,9 +142,6 @@ class MoVA(Speaker):
         stops = self.prompts.stops.to(self.device)
         return self.network.generate(encoded, r, stops, self.options.answer)
 
-    def _names(self, encoded: Batch) -> list[list[str]]:
-        return choices.read(encoded.tensors["names"])
-
     @property
     def _taken(self) -> int:
         """Bytes that a row of a gradient takes, about."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from r2t2.models.names import Dtype, Quantise
+from r2t2.models.names import Dtype, Quantise, check
+from r2t2.prompts import Form
 
 Talk = Literal["auto", "vicuna", "llama3"]
 
@@ -23,6 +24,8 @@ class Options:
     prompt : tokens that the longest prompt may have, its picture's included.
     answer : tokens that an answer may have.
     choices : options that a multiple-choice question may have.
+    form : how a question is put into words (`r2t2.prompts.ask`).
+    texts : whether a question says what an OCR system read, where its dataset tells.
     """
 
     dtype: Dtype = "auto"
@@ -31,6 +34,8 @@ class Options:
     prompt: int = 2048
     answer: int = 16
     choices: int = 8
+    form: Form = "llava"
+    texts: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run.
@@ -39,11 +44,5 @@ class Options:
         ------
         ValueError : an option lies outside its range; the message names it and the range.
         """
-        for name, kind in (("dtype", Dtype), ("quantise", Quantise), ("talk", Talk)):
-            value, known = getattr(self, name), get_args(kind)
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
-        for name, low, high in (("prompt", 2, 32768), ("answer", 1, 1024), ("choices", 1, 26)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name} is {value}; it must lie between {low} and {high}")
+        kinds = {"dtype": Dtype, "quantise": Quantise, "talk": Talk, "form": Form}
+        check(self, kinds, {"prompt": (2, 32768), "answer": (1, 1024), "choices": (1, 26)})

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig
 
 from r2t2.models.mova.options import Options
 from r2t2.models.mova.routing import task
-from r2t2.prompts import ask
+from r2t2.models.speaker import answer_tokens
+from r2t2.prompts import Asked, ask
 from r2t2.samples import Sample
 
 IMAGE, PAD = -1, -2  # in place of a token: one of the picture's, and none
@@ -94,7 +94,7 @@ class Prompts:
         ValueError : one is longer than that.
         """
         most = self._options.prompt
-        rows = [self._row(ask(sample).text, self._image) for sample in samples]
+        rows = [self._row(self._asked(sample).text, self._image) for sample in samples]
         for sample, row in zip(samples, rows, strict=True):
             if len(row) > most:
                 raise ValueError(
@@ -110,16 +110,19 @@ class Prompts:
         ----------
         image : tokens of a picture here.
         """
-        rows = [self._row(task(ask(sample).text), image) for sample in samples]
+        rows = [self._row(task(self._asked(sample).text), image) for sample in samples]
         return _padded(rows, max(map(len, rows)))
 
     def questions(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
         """What the text encoder reads, and which of its tokens are no padding."""
-        texts = [f"question 0: {ask(sample).text.lower()}\n\n" for sample in samples]
+        texts = [f"question 0: {self._asked(sample).text.lower()}\n\n" for sample in samples]
         made = self._bert(
             texts, padding=True, truncation=True, max_length=MOST_READ, return_tensors="pt"
         )
         return made["input_ids"], made["attention_mask"]
+
+    def _asked(self, sample: Sample) -> Asked:
+        return ask(sample, self._options.form, self._options.texts)
 
     def answer(self, sample: Sample, answer: str) -> Int[Tensor, " tokens"]:
         """The tokens of what is to be said for an answer, -1 after their end.
@@ -128,19 +131,13 @@ class Prompts:
         ------
         ValueError : it has no tokens or more than there may be.
         """
-        asked, most = ask(sample), self._options.answer
+        asked, most = self._asked(sample), self._options.answer
         turn = self._turn(asked.text)
         before, both = (
             self._ids(turn),
             self._ids(turn + self.talk.lead + asked.reply(sample, answer)),
         )
-        ids = torch.tensor(both[len(before) :], dtype=torch.long)
-        if not 0 < len(ids) <= most:
-            raise ValueError(
-                f"the answer {answer!r} to sample {sample.id} has {len(ids)} tokens; it must have "
-                f"1 to {most}, as many as the model was loaded for (answer={most})"
-            )
-        return F.pad(ids, (0, most - len(ids)), value=-1)
+        return answer_tokens(both[len(before) :], most, sample, answer)
 
     def read(self, tokens: Int[Tensor, " tokens"]) -> str:
         """An answer's tokens as text."""

@@ -11,6 +11,7 @@ from transformers import AutoConfig
 
 from r2t2.contract import Batch
 from r2t2.estimate import free_memory
+from r2t2.models import choices
 from r2t2.models.batching import Batches
 from r2t2.models.names import parse
 from r2t2.models.sparse.about import notice
@@ -98,7 +99,8 @@ class Sparse(Speaker):
             name: t.to(self.device, self._dtype if t.is_floating_point() else None)
             for name, t in self.prompts(samples).items()
         }
-        choices = choice_tokens(
-            samples, self.prompts.answer, self.options.choices, self.options.answer
-        )
-        return Batch({**self.network.encode(inputs).tensors, "choices": choices})
+        most = self.options.choices
+        replies = choice_tokens(samples, self.prompts.answer, most, self.options.answer)
+        names = choices.write(samples, most)
+        encoded = self.network.encode(inputs).tensors
+        return Batch({**encoded, "choices": replies, "names": names})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
-from r2t2.models.names import Dtype
+from r2t2.models.names import Dtype, check
+from r2t2.prompts import Form
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Options:
     answer : tokens that an answer may have.
     choices : options that a multiple-choice question may have.
     side : pictures are scaled down to fit a square of so many pixels.
+    form : how a question is put into words (`r2t2.prompts.ask`).
+    texts : whether a question says what an OCR system read, where its dataset tells.
     dtype : of the weights; "auto" is what they were saved in.
     lead : what the answer is made to begin with, such as the channel header of gpt-oss.
     """
@@ -38,6 +41,8 @@ class Options:
     answer: int = 16
     choices: int = 8
     side: int = 448
+    form: Form = "plain"
+    texts: bool = False
     dtype: Dtype = "auto"
     lead: str = ""
 
@@ -52,19 +57,15 @@ class Options:
             raise ValueError(
                 f"layers is {self.layers!r}; it must be all, lastN, or numbers such as 11,14,15"
             )
-        if self.dtype not in get_args(Dtype):
-            raise ValueError(f"dtype is {self.dtype!r}; it must be one of {', '.join(_DTYPES)}")
-        for name, low, high in (
-            ("experts", 1, 4096),
-            ("tokens", 1, 64),
-            ("prompt", 2, 131072),
-            ("answer", 1, 1024),
-            ("choices", 1, 64),
-            ("side", 16, 8192),
-        ):
-            value = getattr(self, name)
-            if value != "all" and not low <= value <= high:
-                raise ValueError(f"{name} is {value}; it must lie between {low} and {high}")
+        ranges = {
+            "experts": (1, 4096),
+            "tokens": (1, 64),
+            "prompt": (2, 131072),
+            "answer": (1, 1024),
+            "choices": (1, 64),
+            "side": (16, 8192),
+        }
+        check(self, {"dtype": Dtype, "form": Form}, ranges)
         if self.tokens >= self.prompt:
             raise ValueError(f"tokens is {self.tokens}; it must be less than prompt={self.prompt}")
 
@@ -96,6 +97,3 @@ class Options:
                 f"that do are {', '.join(map(str, layers))}"
             )
         return [layer for layer in layers if layer in asked]
-
-
-_DTYPES = get_args(Dtype)

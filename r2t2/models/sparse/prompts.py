@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers import AutoProcessor, AutoTokenizer
 
 from r2t2.models.sparse.options import Options
+from r2t2.models.speaker import answer_tokens
+from r2t2.prompts import Asked, ask
 from r2t2.samples import Sample
 
 PROBE = (
@@ -95,11 +97,7 @@ class Prompts:
 
     def text(self, sample: Sample) -> str:
         """The prompt, a picture being its placeholder; what the model says next is its answer."""
-        question = sample.question + (
-            f"\nAnswer with one of: {', '.join(sample.choices)}."
-            if sample.choices
-            else "\nAnswer with a word or a short phrase."
-        )
+        question = self._asked(sample).text
         if not self._chats:
             picture = f"{self._processor.image_token}\n" if self._sees else ""
             return f"{picture}Question: {question}\nAnswer:{self._options.lead}"
@@ -119,19 +117,17 @@ class Prompts:
         ValueError : the answer has no tokens or more than there may be.
         """
         prompt, most = self.text(sample), self._options.answer
-        before, after = map(self._ids, (prompt, prompt + ("" if self._chats else " ") + answer))
-        ids = torch.tensor(after[len(before) :])
-        if not 0 < len(ids) <= most:
-            raise ValueError(
-                f"the answer {answer!r} to sample {sample.id} has {len(ids)} tokens; it must have "
-                f"1 to {most}, as many as the model was loaded for (answer={most})"
-            )
-        return F.pad(ids, (0, most - len(ids)), value=-1)
+        reply = self._asked(sample).reply(sample, answer)
+        before, after = map(self._ids, (prompt, prompt + ("" if self._chats else " ") + reply))
+        return answer_tokens(after[len(before) :], most, sample, answer)
 
     @property
     def probe(self) -> Int[Tensor, " tokens"]:
         """The tokens of some text."""
         return torch.tensor(self._ids(PROBE))
+
+    def _asked(self, sample: Sample) -> Asked:
+        return ask(sample, self._options.form, self._options.texts)
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=not self._chats).input_ids)
