@@ -20,6 +20,8 @@ from r2t2.rerouting.settings import AMORTISED, COMPARED, PAPER, Setting, strateg
 from r2t2.samples import Sample
 
 STRATEGIES = ("mode_finding", "kernel_regression", "ngd", "ngd_paper", "oracle")
+# Those that are also timed one sample at a time.
+ALONE = ("ngd", "ngd_paper")
 # The paper's table 4, FLOPs of each method over the base model's 9.9 T (MoAI-7B, MMBench).
 PAPER_OVER_BASE = {
     "mode_finding": 10.7 / 9.9,
@@ -91,11 +93,15 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
     few, one = samples[:4], samples[:1]
     preset = engine.model.preset
 
-    def base() -> None:
-        prepared = engine.prepare(samples)
-        engine.model.answer(prepared.encoded, prepared.r)
+    def base(samples: list[Sample]) -> Callable[[], object]:
+        def work() -> None:
+            prepared = engine.prepare(samples)
+            engine.model.answer(prepared.encoded, prepared.r)
 
-    def rerouted(setting: Setting) -> Callable[[], object]:
+        return work
+
+    def rerouted(name: str, samples: list[Sample]) -> Callable[[], object]:
+        setting = strategy(name, preset)
         return lambda: engine.run(engine.prepare(samples), setting, trace=False)
 
     amortised = tuple(n for n in AMORTISED if not engine.lacking(strategy(n, preset)))
@@ -110,11 +116,13 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
             engine.run(prepared, strategy(name, preset))
 
     work: dict[str, Callable[[], object]] = {
-        "base": base,
-        **{name: rerouted(strategy(name, preset)) for name in STRATEGIES},
+        "base": base(samples),
+        "base alone": base(one),
+        **{name: rerouted(name, samples) for name in STRATEGIES},
+        **{f"{name} alone": rerouted(name, one) for name in ALONE},
         "yardstick": lambda: yardstick(engine, few, PAPER),
         "five": five,
-        **{name: rerouted(strategy(name, preset)) for name in amortised},
+        **{name: rerouted(name, samples) for name in amortised},
         **({"fitting": fitting} if amortised else {}),
     }
     for once in work.values():
@@ -129,6 +137,9 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
 
     def over_base(name: str) -> float:
         return median(lambda turn: turn[name] / turn["base"])
+
+    def over_base_alone(name: str) -> float:
+        return median(lambda turn: turn[f"{name} alone"] / turn["base alone"])
 
     slow, fast = len(few), len(samples)
     speedup = median(lambda turn: (turn["yardstick"] / slow) / (turn["ngd_paper"] / fast))
@@ -148,8 +159,10 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
         ]
     return [
         row("base_seconds_per_sample", median(lambda turn: turn["base"]) / fast, "s"),
+        row("base_seconds_batch_1", median(lambda turn: turn["base alone"]), "s"),
         *(row(f"{name}_over_base", over_base(name), "x") for name in STRATEGIES),
         *fits,
+        *(row(f"{name}_over_base_batch_1", over_base_alone(name), "x") for name in ALONE),
         row("ngd_speedup_over_yardstick", speedup, "x"),
         row("yardstick_max_difference", float(difference.abs().max()), "r"),
         row("five_answers_one_sample", median(lambda turn: turn["five"]), "s"),

@@ -51,12 +51,7 @@ def test_its_loss_is_minus_the_log_probability_of_the_label(model, encoded, dev)
 
 
 def test_its_gradient_is_that_of_finite_differences(model, dev):
-    encoded = Batch(
-        {
-            name: tensor.double() if tensor.is_floating_point() else tensor
-            for name, tensor in model.encode(dev[:2]).tensors.items()
-        }
-    )
+    encoded = _double(model.encode(dev[:2]))
     target = model.target(dev[:2])
     model.network.double()
     try:
@@ -64,6 +59,40 @@ def test_its_gradient_is_that_of_finite_differences(model, dev):
         assert torch.autograd.gradcheck(lambda r: model.loss(encoded, target, r), (r,))
     finally:
         model.network.float()
+
+
+@pytest.mark.parametrize(("double", "near"), [(False, 1e-5), (True, 1e-12)])
+def test_its_fast_path_is_the_plain_network_up_to_rounding(model, encoded, dev, double, near):
+    allowed, target = encoded.tensors["allowed"], model.target(dev[:8])
+    r = torch.rand(8, 3, 7, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    if double:
+        encoded, r = _double(encoded), r.double()
+
+    def plain(r):
+        logits = model.network(encoded.tensors, r).masked_fill(~allowed, -1e4)
+        return torch.nn.functional.cross_entropy(logits, target.tensors["answer"], reduction="none")
+
+    def fast(r):
+        return model.loss(encoded, target, r)
+
+    model.network.to(r.dtype)
+    try:
+        expected, got = ((loss(r), *_gradient(loss, r)) for loss in (plain, fast))
+    finally:
+        model.network.float()
+    for one, other in zip(expected, got, strict=True):
+        assert torch.allclose(one, other, rtol=near, atol=near)
+    assert expected[1].abs().max() > 1e-2
+
+
+def _double(batch):
+    cast = {name: t.double() for name, t in batch.tensors.items() if t.is_floating_point()}
+    return Batch({**batch.tensors, **cast})
+
+
+def _gradient(loss, r):
+    r = r.detach().requires_grad_()
+    return torch.autograd.grad(loss(r).sum(), r)
 
 
 def test_an_encoding_does_not_depend_on_its_batch(model, encoded, dev):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.data.questions import ANSWERS
 from r2t2.metrics import plain
+from r2t2.models.mini import fast
 from r2t2.models.mini.network import BLOCKS, Network, Router, words
 from r2t2.models.mini.notice import NOTICE
 from r2t2.models.mini.perception import EXPERTS, Perception, base_noise, patches, thumbnails
@@ -134,5 +135,5 @@ class Mini(RoutedModel):
         self, encoded: Batch, r: Float[Tensor, "batch sites experts"]
     ) -> Float[Tensor, "batch answers"]:
         # Multiple choice: the model's belief among the options it was given.
-        logits = self.network(encoded.tensors, r)
+        logits = fast.logits(self.network, encoded.tensors, r)
         return logits.masked_fill(~encoded.tensors["allowed"], -1e4)
