@@ -368,9 +368,9 @@ class Engine:
         """The neighbours whose losses the model has to compute: all, or those fitted badly."""
         if setting.losses == "exact":
             return neighbours.present
-        return neighbours.present & ~self.fitted.trusted[self._rows(neighbours.index, setting)]
+        return neighbours.present & ~self.fitted.trusted[self.rows(neighbours.index, setting)]
 
-    def _rows(self, index: Int[Tensor, "*shape"], setting: Setting) -> Int[Tensor, "*shape"]:
+    def rows(self, index: Int[Tensor, "*shape"], setting: Setting) -> Int[Tensor, "*shape"]:
         """Positions among a setting's references -> among all."""
         if setting.references == "all":
             return index
@@ -396,7 +396,7 @@ class Engine:
         if setting.losses == "fitted":
             add(
                 neighbours.present & ~exact,
-                lambda index: self.fitted.of(self._rows(index, setting), device),
+                lambda index: self.fitted.of(self.rows(index, setting), device),
             )
         nothing = torch.zeros(neighbours.index.shape, device=device)
 
