@@ -453,6 +453,8 @@ def exact_or_amortised(found: list[Run]) -> None:
     family = compare.family(found)
     both = amortised.pairs(family)
     if not both:
+        from r2t2.fitted import how_to_fit
+
         model, reference = family[0].spec.model, family[0].spec.reference
         show.empty(
             "Nothing amortised yet",
@@ -481,8 +483,8 @@ def exact_or_amortised(found: list[Run]) -> None:
         "amortised",
         f"{label(variant)} on exact and on fitted losses of its neighbours, on the same samples "
         f"of {len(picked)} benchmarks, each of the same weight. Passes are of one sample through "
-        "the routed part of the model, a backward pass counting as two (paper: table 4). Seconds "
-        "are of these runs, made when they were made; `python -m r2t2 bench` measures them in turn.",
+        "the routed part of the model, a backward pass counting as two (paper: table 4). Times are "
+        "those of these runs, whenever they were made; `python -m r2t2 bench` measures in turn.",
     )
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -500,8 +502,7 @@ def exact_or_amortised(found: list[Run]) -> None:
             pd.DataFrame({"reference": range(len(error)), "error": error}),
             "amortised-error",
             f"Mean distance of each of the {len(error):,} references' fitted losses from the exact "
-            "ones, at routings that were not fitted. "
-            + amortised.beyond(error, told["threshold"]),
+            "ones, at routings that were not fitted. " + amortised.beyond(error, told["threshold"]),
         )
     show.table(
         pd.DataFrame(
@@ -557,5 +558,5 @@ else:
 
     try:
         VIEWS[view](found)
-    except DamagedRun as error:
+    except (DamagedRun, FileNotFoundError, ValueError) as error:
         show.failure(error)

@@ -32,13 +32,11 @@ class Cost:
     ----------
     passes : of a sample in forward passes (a backward pass counts as two): base, exact, amortised.
     times_base : seconds of a sample over base's, exact and amortised; nan where not known.
-    seconds : saved per sample; nan where not known.
     building : the fit's passes and seconds; nan where not known.
     """
 
     passes: tuple[float, float, float]
     times_base: tuple[float, float]
-    seconds: float
     building: tuple[float, float]
 
     @property
@@ -113,7 +111,6 @@ def cost(found: Sequence[Both], base: Sequence[Run], told: dict[str, Any]) -> Co
             fitted["passes"].mean(),
         ),
         (exact["seconds_over"].median(), fitted["seconds_over"].median()),
-        exact["seconds"].median() - fitted["seconds"].median(),
         (
             told["references"] * (told["forward"] + 2 * told["backward"]),
             told["seconds"],
@@ -149,24 +146,29 @@ def cards(table: pd.DataFrame, cost: Cost) -> str:
                 "its interval": compare.span(of["low"], of["high"]),
             },
         ),
-        "Time over base": (
-            f"{show.number(fast)} ×",
-            {"exact": f"{show.number(exact, 1)} ×"},
-        ),
+        "Time over base": (_times(fast), {"exact": _times(exact)}),
         "Passes of a sample": (
             f"{cost.passes[2]:,.0f}",
             {"exact": f"{cost.passes[1]:,.0f}", "base": f"{cost.passes[0]:,.0f}"},
         ),
-        "Paid back after": (
+        "Samples until paid back": (
             f"{cost.break_even:,.0f}" if np.isfinite(cost.break_even) else "never",
             {
                 "the fit's passes": f"{cost.building[0]:,.0f}",
-                "its seconds": show.number(cost.building[1], 0),
+                "its time": f"{cost.building[1]:,.0f} s",
             },
         ),
     }
-    return '<div class="r2-grid">' + "".join(
-        f'<div class="r2-card"><div class="r2-name"><span>{name}</span></div>'
-        f'<div class="r2-answer">{value}</div>{html.rows(facts)}</div>'
-        for name, (value, facts) in shown.items()
-    ) + "</div>"
+    return (
+        '<div class="r2-grid">'
+        + "".join(
+            f'<div class="r2-card"><div class="r2-name"><span>{name}</span></div>'
+            f'<div class="r2-answer">{value}</div>{html.rows(facts)}</div>'
+            for name, (value, facts) in shown.items()
+        )
+        + "</div>"
+    )
+
+
+def _times(value: float) -> str:
+    return show.number(value) if np.isnan(value) else f"{value:.2g} ×"

@@ -67,34 +67,25 @@ def verdict(both: dict[str, Frames]) -> None:
 
 
 def costs(both: dict[str, Frames], judged: np.ndarray) -> None:
-    """A row per way: the answer, what it cost, where it ended."""
-    rows = []
+    """What either way answered, what it cost, and where it ended."""
     ends = {"exact": both["exact"].objective["objective"].iloc[-1], "amortised": judged[-1]}
+    shown = {"": ["answer", "confidence", "passes", "time", "L(r)"]}
     for way, frames in both.items():
         moved = frames.trajectory
         [(answer, confidence)] = moved.answers[-1].top(1)[0]
-        rows.append(
-            {
-                "": way,
-                "answer": answer,
-                "confidence": 100 * confidence,
-                "forward": int(moved.cost.forward[0]),
-                "backward": int(moved.cost.backward[0]),
-                "ms": 1000 * moved.cost.seconds,
-                "L(r)": ends[way],
-            }
-        )
-    number = st.column_config.NumberColumn
+        shown[way] = [
+            answer,
+            f"{confidence:.0%}",
+            f"{int(moved.cost.forward[0])} + {int(moved.cost.backward[0])}",
+            f"{1000 * moved.cost.seconds:.0f} ms",
+            show.number(ends[way], 3),
+        ]
     show.table(
-        pd.DataFrame(rows),
+        pd.DataFrame(shown),
         "amortised-costs",
-        "Passes of one sample through the routed part of the model; L(r) is the neighbours' exact "
-        "weighted loss (eq. 3) where either way ends, in nats.",
-        column_config={
-            "confidence": number(format="%.0f %%"),
-            "ms": number(format="%.1f"),
-            "L(r)": number(format="%.3f"),
-        },
+        "Passes: forward + backward, of one sample through the routed part of the model. L(r): "
+        "the neighbours' exact weighted loss (eq. 3) where either way ends, in nats.",
+        height="content",
     )
 
 
@@ -115,7 +106,9 @@ def objective(both: dict[str, Frames], judged: np.ndarray) -> None:
 def neighbours(case: Case, both: dict[str, Frames], exact: Setting) -> None:
     """Each neighbour's exact and fitted loss where the descent begins."""
     table = both["exact"].neighbours
-    fit, rows = case.opened.fitted, case.opened.rows(table["reference"].to_numpy(), exact)
+    found, fit = both["exact"].trajectory.neighbours, case.opened.fitted
+    assert found is not None
+    rows = case.opened.rows(found.index[0][found.present[0]], exact)
     error, trusted = fit.error[rows].numpy(), fit.trusted[rows].numpy()
     shown = pd.DataFrame(
         {
