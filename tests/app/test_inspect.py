@@ -255,7 +255,9 @@ def test_a_strategy_with_fewer_steps_is_shown_at_its_last(app):
 
 
 @pytest.mark.parametrize("name", ["mode_finding", "kernel_regression", "ngd", "oracle"])
-@pytest.mark.parametrize("view", ["Steps", "Neighbours", "Where r went", "By hand"])
+@pytest.mark.parametrize(
+    "view", ["Steps", "Neighbours", "Where r went", "By hand", "Exact or amortised"]
+)
 def test_every_section_shows_every_strategy(app, view, name):
     test = app("inspect", benchmark="reading", view=view, strategy=label(name))
     assert test.session_state["strategy"] == name
@@ -402,7 +404,8 @@ def amortised(app, amortised_cache, monkeypatch):
 
 @pytest.mark.parametrize("name", ["ngd", "kernel_regression", "ngd_amortised"])
 def test_a_sample_is_rerouted_on_exact_and_on_fitted_losses(amortised, name):
-    test = amortised(strategy=name, strategies=name)
+    test = amortised(strategy=label(name), strategies=label(name))
+    assert test.session_state["strategy"] == name
     assert any("answer**, and routing weights" in block.value for block in test.markdown)
     costs = next(frame.value for frame in test.dataframe if "exact" in frame.value)
     passes = costs.set_index("").loc["passes"]
@@ -413,7 +416,7 @@ def test_a_sample_is_rerouted_on_exact_and_on_fitted_losses(amortised, name):
 
 
 def test_a_strategy_without_losses_has_nothing_to_amortise(amortised):
-    test = amortised(strategy="mode_finding")
+    test = amortised(strategy=label("mode_finding"))
     assert any("nothing to read off" in block.value for block in test.markdown)
 
 
