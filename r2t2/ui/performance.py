@@ -157,8 +157,8 @@ def _why(each: pd.DataFrame) -> str:
     """Why there are dashes, in a sentence; mostly empty."""
     if each["seconds"].isna().any():
         return (
-            " A dash: made before a run recorded the parts of its time and its peak; run it again "
-            "a run and make it again to see them."
+            " A dash: the run was made before the parts of its time and its peak were recorded; "
+            "delete it and make it again to see them."
         )
     if each["memory"].isna().any():
         return " A dash: the system that a run was made on does not tell its peak."
