@@ -140,7 +140,8 @@ def _columns(table: pd.DataFrame) -> dict[str, pd.Series]:
 
 def _places(values: pd.Series) -> pd.Series:
     """Three digits of numbers that may be large."""
-    digits = 2 - np.floor(np.log10(values.where(values > 0, 1)))
+    # Of what somebody else's run claims, any number can come.
+    digits = 2 - np.floor(np.log10(values.where((values > 0) & (values < np.inf), 1)))
     return pd.Series([round(v, int(d)) for v, d in zip(values, digits, strict=True)], values.index)
 
 

@@ -87,6 +87,12 @@ def test_an_older_run_has_passes_and_its_own_times_alone():
     assert row[empty].isna().all()
 
 
+def test_a_run_too_short_to_be_timed_has_no_time():
+    short = base(encoding_seconds=0.0, answer_seconds=0.0)
+    ngd, of_base = beside(run(), short).to_dict("records")
+    assert np.isnan([of_base["seconds"], of_base["per_second"], ngd["seconds_over"]]).all()
+
+
 def test_an_older_base_is_not_compared_with_in_time():
     row = beside(run(), old(base())).iloc[0]
     assert row["passes_over"] == 20

@@ -173,6 +173,17 @@ def test_what_older_runs_do_not_tell_is_a_dash_with_the_reason(cache):
     assert "A dash: the run was made before" in said(test)
 
 
+@pytest.mark.parametrize(("seconds", "peak"), [(0.0, 0), (9e9, 2**62), (5e-324, 1)])
+def test_costs_that_somebody_claims_do_not_break_the_page(cache, seconds, peak):
+    manifest = the_run().manifest
+    for told in (*manifest["shards"], manifest["timings"]):
+        told |= {name: seconds for name in told if name.endswith("seconds")}
+        told["peak_memory"] = peak
+    (the_run().folder / "manifest.json").write_text(json.dumps(manifest))
+    table = frame(cache(performance="true", run=the_run().id), "run, ms")
+    assert len(table) == 9
+
+
 def test_nothing_is_read_of_what_runs_took_before_it_is_asked_for(cache, monkeypatch):
     monkeypatch.setattr(store, "costs_table", lambda runs: pytest.fail("it was read"))
     assert not [shown for shown in cache().dataframe if "passes ×" in shown.value]

@@ -205,7 +205,7 @@ def test_what_a_run_took_does_not_make_it_another_run(tmp_path):
 
 @pytest.mark.parametrize(
     "cost",
-    [{"encoding_seconds": "long"}, {"answer_seconds": -1.0}]
+    [{"encoding_seconds": "long"}, {"answer_seconds": -1.0}, {"wall_seconds": 1e308}]
     + [{"peak_memory": value} for value in (-1, 1.5, True, None, 2**63)],
     ids=str,
 )
