@@ -107,6 +107,7 @@ def _runs(each: pd.DataFrame) -> None:
             "seed": each["seed"],
             "samples": each["n"],
             **_columns(each),
+            "run, ms": 1000 * each["wall"],
             "device": each["device"],
         }
     )
@@ -120,16 +121,12 @@ def _runs(each: pd.DataFrame) -> None:
 
 
 def _columns(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """The columns of both tables as they are read; a pooled one has no run's own time."""
-    columns = {
+    """The columns of both tables as they are read."""
+    return {
         "forward": table["forward"],
         "backward": table["backward"],
         "passes ×": table["passes_over"],
         "strategy, ms": 1000 * table["own"],
-    }
-    if "wall" in table:
-        columns["run, ms"] = 1000 * table["wall"]
-    return columns | {
         "sample, ms": 1000 * table["seconds"],
         "per second": _places(table["per_second"]),
         "time ×": table["seconds_over"],
