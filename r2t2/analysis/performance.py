@@ -38,6 +38,7 @@ def beside_base(runs: pd.DataFrame) -> pd.DataFrame:
     each = 1 / runs["n"].to_numpy(float)
     answers = np.where(runs["strategy"] == "base", 1, 2)
     in_all = runs["encoding_seconds"] + runs["strategy_seconds"] + answers * runs["answer_seconds"]
+    in_all = in_all.where(in_all > 0)  # too short for the four decimals that are stored
     table = runs.assign(
         passes=runs["forward"] + 2 * runs["backward"],
         own=runs["strategy_seconds"] * each,

@@ -40,6 +40,8 @@ SCORES = ("score", "base_score", "maximum", "metric")
 # What a shard holds of what it took; older ones lack the last two and the peak.
 _SECONDS = ("strategy_seconds", "wall_seconds", "encoding_seconds", "answer_seconds")
 _PEAK = "peak_memory"
+# Seconds, of three hundred years: what takes longer would not fit into a page's forecasts.
+_NO_TIME = 1e10
 TableName = Literal["samples", "steps"]
 
 _FLOATS = pa.list_(pa.float32())
@@ -755,7 +757,7 @@ def _check_scores(figures: dict[str, Any]) -> None:
 def _check_costs(told: dict[str, Any]) -> None:
     # The first two have always been there.
     for name in (*_SECONDS[:2], *(name for name in _SECONDS[2:] if name in told)):
-        if not isinstance(told[name], float) or not 0 <= told[name] < math.inf:
+        if not isinstance(told[name], float) or not 0 <= told[name] < _NO_TIME:
             raise ValueError(f"{name} in its timings is no time")
     if _PEAK in told and (type(told[_PEAK]) is not int or not 0 <= told[_PEAK] < 2**63):
         raise ValueError(f"{_PEAK} in its timings is no number of bytes")

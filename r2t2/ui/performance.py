@@ -107,6 +107,7 @@ def _runs(each: pd.DataFrame) -> None:
             "seed": each["seed"],
             "samples": each["n"],
             **_columns(each),
+            "run, ms": 1000 * each["wall"],
             "device": each["device"],
         }
     )
@@ -120,16 +121,12 @@ def _runs(each: pd.DataFrame) -> None:
 
 
 def _columns(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """The columns of both tables as they are read; a pooled one has no run's own time."""
-    columns = {
+    """The columns of both tables as they are read."""
+    return {
         "forward": table["forward"],
         "backward": table["backward"],
         "passes ×": table["passes_over"],
         "strategy, ms": 1000 * table["own"],
-    }
-    if "wall" in table:
-        columns["run, ms"] = 1000 * table["wall"]
-    return columns | {
         "sample, ms": 1000 * table["seconds"],
         "per second": _places(table["per_second"]),
         "time ×": table["seconds_over"],
@@ -140,7 +137,8 @@ def _columns(table: pd.DataFrame) -> dict[str, pd.Series]:
 
 def _places(values: pd.Series) -> pd.Series:
     """Three digits of numbers that may be large."""
-    digits = 2 - np.floor(np.log10(values.where(values > 0, 1)))
+    # Of what somebody else's run claims, any number can come.
+    digits = 2 - np.floor(np.log10(values.where((values > 0) & (values < np.inf), 1)))
     return pd.Series([round(v, int(d)) for v, d in zip(values, digits, strict=True)], values.index)
 
 
@@ -157,8 +155,8 @@ def _why(each: pd.DataFrame) -> str:
     """Why there are dashes, in a sentence; mostly empty."""
     if each["seconds"].isna().any():
         return (
-            " A dash: made before a run recorded the parts of its time and its peak; run it again "
-            "a run and make it again to see them."
+            " A dash: the run was made before the parts of its time and its peak were recorded; "
+            "delete it and make it again to see them."
         )
     if each["memory"].isna().any():
         return " A dash: the system that a run was made on does not tell its peak."
