@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
+from r2t2.estimate import size
 from r2t2.figures.style import label
 from r2t2.models.names import titles
 from r2t2.paths import jobs_folder, runs_folder
-from r2t2.ui import data, jobs, runs, show
+from r2t2.ui import data, jobs, performance, runs, show
 from r2t2.ui.state import bound, framed
 
 if TYPE_CHECKING:
@@ -271,8 +272,9 @@ def details(run: Run) -> None:
         "finished": manifest.get("finished", "–"),
         "imported": manifest.get("imported", "no"),
     }
-    for name, seconds in manifest.get("timings", {}).items():
-        told[name.replace("_", " ")] = f"{seconds:,}"
+    for name, took in manifest.get("timings", {}).items():
+        shown = size(took) if name == "peak_memory" else f"{took:,}"
+        told[name.replace("_", " ")] = shown
     told |= {
         name.replace("_", " "): value if isinstance(value, str) else f"{value:g}"
         for name, value in run.figures.items()
@@ -413,6 +415,7 @@ jobs.now()
 jobs.form(expanded=not found)
 if found:
     cache(found)
+    performance.panel()
 else:
     show.empty(
         "No runs in the cache",

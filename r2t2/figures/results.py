@@ -56,7 +56,7 @@ def results_dots(table: pd.DataFrame, by: str = "benchmark") -> go.Figure:
             error_x=_interval(rows, colour) if name in lines else None,
             name=plain(label(name)),
             mode="markers",
-            marker=_marker(colour, symbol),
+            marker=marker(colour, symbol),
             customdata=rows[by],
             text=[
                 f"{plain(group)}: {accuracy:.1f} % [{low:.1f}, {high:.1f}], n {n:,}"
@@ -107,13 +107,13 @@ def strategy_dots(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> go.
         y=names,
         error_x=_interval(table, MUTED),
         mode="markers",
-        marker=_marker(colours, symbols),
+        marker=marker(colours, symbols),
         hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
     )
     for strategy in ("base", "ngd"):
         for value in table.loc[table["strategy"] == strategy, "accuracy"]:
             figure.add_vline(value, line={"color": MUTED, "width": 1, "dash": "dot"})
-    _note(figure, dict(zip(names, [f"{value:.1f}" for value in table["accuracy"]], strict=True)))
+    note(figure, dict(zip(names, [f"{value:.1f}" for value in table["accuracy"]], strict=True)))
     figure.update_layout(showlegend=False, margin={"r": 48, "t": 8})
     figure.update_yaxes(range=[len(names) - 0.5, -0.5], categoryorder="array", categoryarray=names)
     return figure
@@ -190,7 +190,7 @@ def lead_dots(table: pd.DataFrame) -> go.Figure:
         y=names,
         error_x=_interval(table, MUTED, "ahead"),
         mode="markers",
-        marker=_marker(ACCENT, ["circle" if sure else "circle-open" for sure in certain]),
+        marker=marker(ACCENT, ["circle" if sure else "circle-open" for sure in certain]),
         customdata=table[["low", "high", "n"]],
         hovertemplate="%{y}: %{x:+.1f} points [%{customdata[0]:.1f}, %{customdata[1]:.1f}], "
         "n %{customdata[2]:,}<extra></extra>",
@@ -200,7 +200,7 @@ def lead_dots(table: pd.DataFrame) -> go.Figure:
         f"{value:+.1f}, {'p < 0.001' if p < 0.001 else f'p = {p:.3f}'}".replace("-", "−")
         for value, p in zip(table["ahead"], table["holm"], strict=True)
     ]
-    _note(figure, dict(zip(names, said, strict=True)))
+    note(figure, dict(zip(names, said, strict=True)))
     figure.update_layout(showlegend=False, margin={"r": 112, "t": 8})
     figure.update_xaxes(rangemode="tozero")
     figure.update_yaxes(range=[len(names) - 0.5, -0.5], categoryorder="array", categoryarray=names)
@@ -241,13 +241,13 @@ def share_dots(table: pd.DataFrame, column: str, title: str) -> go.Figure:
     return figure
 
 
-def _note(figure: go.Figure, texts: dict[str, str]) -> None:
+def note(figure: go.Figure, texts: dict[str, str]) -> None:
     """Texts at the right ends of rows."""
     place = {"x": 1, "xref": "paper", "xanchor": "left", "xshift": 8, "showarrow": False}
     figure.layout.annotations = [{**place, "y": row, "text": text} for row, text in texts.items()]
 
 
-def _marker(colour: Any, symbol: Any) -> dict[str, Any]:
+def marker(colour: Any, symbol: Any) -> dict[str, Any]:
     # The line is what thin and open symbols are drawn with.
     return {"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2, "color": colour}}
 

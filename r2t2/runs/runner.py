@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from r2t2.engine import Engine, Prepared
 from r2t2.estimate import SHARE, free_memory
 from r2t2.metrics import is_correct
 from r2t2.paths import runs_folder
+from r2t2.peak import watch
 from r2t2.rerouting.settings import Setting
 from r2t2.rerouting.trajectory import Trajectory
 from r2t2.runs.identity import RunSpec, Trace
@@ -34,6 +35,7 @@ from r2t2.sites import Site
 
 SHARD = 200
 Report = Callable[[int, int, str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Shard:
     first : the position of its first sample.
     samples, steps : its rows (`SCHEMAS`).
     strategy_seconds, wall_seconds : what the strategy took, and all of it.
+    encoding_seconds, answer_seconds : what it took to encode the samples, their pictures being
+        loaded, whether that was done for this run or for an earlier one; and to answer them once.
+    peak_memory : the most bytes that were in use at once (`r2t2.peak.watch`), if that is known.
     """
 
     first: int
@@ -52,6 +57,9 @@ class Shard:
     steps: pa.Table
     strategy_seconds: float
     wall_seconds: float
+    encoding_seconds: float
+    answer_seconds: float
+    peak_memory: int | None
 
 
 class Workers(Protocol):
@@ -101,8 +109,9 @@ class Worker:
         self.device = str(engine.model.device)
         self.tunable = engine.model.router is not None
         self.spec = partial(RunSpec.of, engine)
-        self._prepared: dict[tuple[int, int], Prepared] = {}
+        self._prepared: dict[tuple[int, int], tuple[Prepared, float]] = {}
         self._prepared_of: tuple[str, int] | None = None
+        self._warm = False
 
     def shards(self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Shard]:
         """One after the other."""
@@ -115,35 +124,74 @@ class Worker:
         ------
         ValueError : a sample has no label.
         """
-        started = time.perf_counter()
+        started, peak = time.perf_counter(), watch(self.device)
         # Options that are not the spec's are not the algorithm's, so their values do not count.
         setting, trace = Setting(**spec.setting), spec.trace
-        prepared = self._prepare(dataset, spec.seed, first, spec.shard)
+        prepared, encoding = self._prepare(dataset, spec.seed, first, spec.shard)
+        begun = time.perf_counter()
         trajectory = self.engine.run(prepared, setting, trace == "all")
+        answering = self._now() - begun - trajectory.cost.seconds
+        answer = answering / len({*map(id, trajectory.answers)})  # one that is kept stands for many
         kept = replace(trajectory, neighbours=None) if trace == "none" else trajectory
         samples = sample_rows(self.engine, prepared, kept, first)
         steps = step_rows(self.engine, prepared, kept, first)
         if trace == "none":
             steps = steps.slice(0, 0)
         wall = time.perf_counter() - started
-        return Shard(first, samples, steps, trajectory.cost.seconds, wall)
+        own = trajectory.cost.seconds
+        return Shard(first, samples, steps, own, wall, encoding, answer, peak())
 
-    def _prepare(self, dataset: Dataset, seed: int, first: int, size: int) -> Prepared:
+    def _prepare(
+        self, dataset: Dataset, seed: int, first: int, size: int
+    ) -> tuple[Prepared, float]:
+        """Prepared samples, and the seconds that it took to prepare them."""
         if self._prepared_of != (dataset.name, seed):
             self._prepared.clear()
             self._prepared_of = dataset.name, seed
         key = first, min(first + size, len(dataset))
         if key in self._prepared:
             return self._prepared[key]
-        held = sum(prepared.encoded.nbytes for prepared in self._prepared.values())
+        held = sum(prepared.encoded.nbytes for prepared, _ in self._prepared.values())
         if held > SHARE * free_memory("cpu"):
             self._prepared.clear()  # made again for the next strategy
         samples = dataset[slice(*key)]
-        prepared = self.engine.prepare(samples)
-        # Copies without their pictures: the encodings are kept, and pictures are large.
-        forgetful = [replace(sample) for sample in samples]
-        self._prepared[key] = replace(prepared, samples=forgetful)
+        if not self._warm:
+            # What is loaded when it is first needed must not count as encoding.
+            self.engine.prepare(dataset[first : first + 1])
+            self._warm = True
+        loading = _Clock()
+        started = time.perf_counter()
+        # Copies load the pictures: the encodings are kept, and pictures are large.
+        prepared = self.engine.prepare(
+            [replace(sample, load_image=loading.timed(sample.load_image)) for sample in samples]
+        )
+        seconds = self._now() - started - loading.seconds
+        self._prepared[key] = replace(prepared, samples=samples), seconds
         return self._prepared[key]
+
+    def _now(self) -> float:
+        """The time, once the device has done what it was given."""
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+class _Clock:
+    """Adds up the seconds of calls."""
+
+    seconds = 0.0
+
+    def timed(self, call: Callable[[], T]) -> Callable[[], T]:
+        """The same call, its seconds counted."""
+
+        def timed() -> T:
+            started = time.perf_counter()
+            try:
+                return call()
+            finally:
+                self.seconds += time.perf_counter() - started
+
+        return timed
 
 
 class Runner:

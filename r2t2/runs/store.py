@@ -37,6 +37,11 @@ FORMAT = 1
 FIGURES = ("n", "accuracy", "base_accuracy", "wrong_to_right", "right_to_wrong")
 # What a manifest of before there were metrics lacks.
 SCORES = ("score", "base_score", "maximum", "metric")
+# What a shard holds of what it took; older ones lack the last two and the peak.
+_SECONDS = ("strategy_seconds", "wall_seconds", "encoding_seconds", "answer_seconds")
+_PEAK = "peak_memory"
+# Seconds, of three hundred years: what takes longer would not fit into a page's forecasts.
+_NO_TIME = 1e10
 TableName = Literal["samples", "steps"]
 
 _FLOATS = pa.list_(pa.float32())
@@ -130,7 +135,7 @@ class Run:
     ----------
     folder : where it lies.
     manifest : format, id, spec, status, sites (of the model), shards (first, rows, files with
-        their sha256, strategy_seconds, wall_seconds), device, versions, created; when complete
+        their sha256, and their `costs`), device, versions, created; when complete
         also figures, timings and finished; when it came from another cache also imported.
     """
 
@@ -211,6 +216,23 @@ class Run:
             return told
         accuracies = {"score": told["accuracy"], "base_score": told["base_accuracy"]}
         return {**told, **accuracies, "maximum": 1.0, "metric": "match"}
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """strategy_seconds, wall_seconds, encoding_seconds and answer_seconds of the samples stored
+        (`runner.Shard`); peak_memory, the highest of the shards' in bytes. All but the first two
+        are left out where a shard lacks them, as older ones and those of other evaluators do.
+        """
+        shards = self.manifest["shards"]
+        told: dict[str, float] = {
+            name: round(sum(shard[name] for shard in shards), 4)
+            for name in _SECONDS
+            if all(name in shard for shard in shards)
+        }
+        peaks = [shard.get(_PEAK) for shard in shards]
+        if peaks and None not in peaks:
+            told[_PEAK] = max(peaks)
+        return told
 
     def samples(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per sample stored (`SCHEMAS["samples"]`), by position.
@@ -409,6 +431,40 @@ def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
     return table.astype(types)
 
 
+def costs_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """What runs took: one row per run that was computed here or elsewhere, by this program.
+
+    Columns: id, model, reference, benchmark, seed, strategy, device, imported, n (samples
+    stored), forward and backward (passes of a sample, the mean), and `Run.costs`. What a run
+    lacks is nan, as are the passes of one whose file is damaged.
+    """
+    named = ("model", "reference", "benchmark", "seed", "strategy")
+    rows = [
+        {
+            "id": run.id,
+            **{name: getattr(run.spec, name) for name in named},
+            "device": run.manifest["device"],
+            "imported": "imported" in run.manifest,
+            "n": run.done,
+            **_mean_passes(run),
+            **run.costs,
+        }
+        for run in runs
+        if not run.spec.external
+    ]
+    numbers = ["forward", "backward", *_SECONDS, _PEAK]
+    columns = ["id", *named, "device", "imported", "n", *numbers]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(numbers, "float64"))
+
+
+def _mean_passes(run: Run) -> dict[str, float]:
+    try:
+        passes = run.read("samples", ["forward", "backward"])
+    except (DamagedRun, UnreadableRun):
+        return {}
+    return {name: float(passes[name].to_numpy().mean()) for name in passes.column_names}
+
+
 def gather(
     runs: Sequence[Run],
     table: TableName = "samples",
@@ -513,11 +569,21 @@ class Writer:
         steps: pa.Table,
         strategy_seconds: float,
         wall_seconds: float,
+        encoding_seconds: float | None = None,
+        answer_seconds: float | None = None,
+        peak_memory: int | None = None,
     ) -> None:
         """Store the shard whose first sample has the position `first`."""
         number = f"-{first // self._spec.shard:05d}"
-        seconds = {"strategy_seconds": strategy_seconds, "wall_seconds": wall_seconds}
-        shard = self._store(number, first, samples, steps, seconds)
+        costs = {
+            "strategy_seconds": strategy_seconds,
+            "wall_seconds": wall_seconds,
+            "encoding_seconds": encoding_seconds,
+            "answer_seconds": answer_seconds,
+            _PEAK: peak_memory,
+        }
+        known = {name: value for name, value in costs.items() if value is not None}
+        shard = self._store(number, first, samples, steps, known)
         shards = [*self._manifest["shards"], shard]
         self._manifest["shards"] = sorted(shards, key=lambda shard: shard["first"])
         self._save()
@@ -527,19 +593,15 @@ class Writer:
         if self._manifest["status"] == "complete":
             return
         run = Run(self._folder, self._manifest)
-        seconds: dict[str, float] = {
-            name: round(sum(shard[name] for shard in self._manifest["shards"]), 4)
-            for name in ("strategy_seconds", "wall_seconds")
-        }
-        samples = run.read("samples")
-        shard = self._store("", 0, samples, run.read("steps"), seconds)
+        costs, samples = run.costs, run.read("samples")
+        shard = self._store("", 0, samples, run.read("steps"), costs)
         self._manifest |= {
             "status": "complete",
             "shards": [shard],
             "figures": figures(samples),
             "timings": {
-                **seconds,
-                "samples_per_second": round(len(samples) / seconds["wall_seconds"], 2),
+                **costs,
+                "samples_per_second": round(len(samples) / costs["wall_seconds"], 2),
             },
             "finished": _now(),
         }
@@ -572,7 +634,7 @@ class Writer:
         return {**begun, "shards": kept, "created": run.manifest["created"]}
 
     def _store(
-        self, number: str, first: int, samples: pa.Table, steps: pa.Table, seconds: dict[str, float]
+        self, number: str, first: int, samples: pa.Table, steps: pa.Table, costs: dict[str, float]
     ) -> dict[str, Any]:
         files = {}
         for table, rows in (("samples", samples), ("steps", steps)):
@@ -587,7 +649,7 @@ class Writer:
                     use_dictionary=_TEXTS[table],
                 )
             files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return {"first": first, "rows": len(samples), "files": files, **seconds}
+        return {"first": first, "rows": len(samples), "files": files, **costs}
 
     def _save(self) -> None:
         with written(self._folder / "manifest.json") as part:
@@ -657,7 +719,7 @@ def _check(manifest: dict[str, Any]) -> None:
             raise ValueError(f"it names the files {', '.join(shard['files'])}")
         if not all(type(shard[name]) is int and shard[name] >= 0 for name in ("first", "rows")):
             raise ValueError("a shard has no place")
-        _check_seconds(shard)
+        _check_costs(shard)
     for site in manifest["sites"]:
         if not all(isinstance(name, str) for name in (site["name"], *site["experts"])):
             raise ValueError("a routing site has no name or no experts")
@@ -673,7 +735,7 @@ def _check(manifest: dict[str, Any]) -> None:
     if complete and "score" in manifest["figures"]:
         _check_scores(manifest["figures"])
     if complete:
-        _check_seconds(manifest["timings"])
+        _check_costs(manifest["timings"])
         datetime.fromisoformat(manifest["finished"])
     datetime.fromisoformat(manifest["created"])
     datetime.fromisoformat(manifest.get("imported", manifest["created"]))
@@ -692,10 +754,13 @@ def _check_scores(figures: dict[str, Any]) -> None:
         metrics.metric(name)
 
 
-def _check_seconds(timings: dict[str, Any]) -> None:
-    for name in ("strategy_seconds", "wall_seconds"):
-        if not isinstance(timings[name], float) or not 0 <= timings[name] < math.inf:
+def _check_costs(told: dict[str, Any]) -> None:
+    # The first two have always been there.
+    for name in (*_SECONDS[:2], *(name for name in _SECONDS[2:] if name in told)):
+        if not isinstance(told[name], float) or not 0 <= told[name] < _NO_TIME:
             raise ValueError(f"{name} in its timings is no time")
+    if _PEAK in told and (type(told[_PEAK]) is not int or not 0 <= told[_PEAK] < 2**63):
+        raise ValueError(f"{_PEAK} in its timings is no number of bytes")
 
 
 def _content(path: Path) -> bytes:

@@ -7,7 +7,9 @@ import time
 import pytest
 
 from r2t2.paths import jobs_folder, runs_folder
-from r2t2.runs import archive, jobs, plan
+from r2t2.rerouting.passes import passes
+from r2t2.rerouting.settings import strategy
+from r2t2.runs import archive, jobs, plan, store
 from r2t2.runs.jobs import AlreadyRunning, Progress, Request, Stage
 from r2t2.runs.store import list_runs, writing
 
@@ -55,6 +57,10 @@ def the_run(strategy="ngd", benchmark="reading"):
         if (run.spec.strategy, run.spec.benchmark) == (strategy, benchmark) and run.figures
     ]
     return run
+
+
+def made_by(run, strategy):
+    return run.spec.strategy == strategy
 
 
 def unfinished():
@@ -122,6 +128,65 @@ def test_a_run_that_the_address_names_is_shown_with_all_that_it_was_made_of(cach
     versions = frame(test, "versions").set_index("versions")["value"]
     assert versions["torch"] == the_run().manifest["versions"]["torch"]
     assert the_run().id in test.query_params["run"]
+
+
+def test_what_runs_took_is_laid_beside_base(cache):
+    table = frame(cache(performance="true"), "passes ×")
+    rows = table.set_index("strategy")
+    assert rows.index.tolist() == [
+        *("Base", "Mode finding", "NGD", "Oracle (reads the label)", "Uniform r")
+    ]
+    assert rows["runs"].tolist() == [2, 1, 2, 2, 2]
+    setting = strategy("ngd", "mini")
+    assert rows.loc["NGD", "forward"] == 2 + (setting.steps + 1) * setting.k
+    assert rows.loc["NGD", "passes ×"] == passes(setting).weighed
+    assert rows.loc["Base", "time ×"] == 1
+    assert rows.loc["NGD", "time ×"] > 1
+    mine = [run.costs["peak_memory"] for run in list_runs(runs_folder()) if made_by(run, "ngd")]
+    assert rows.loc["NGD", "peak, MiB"] == round(max(mine) / 2**20)
+
+
+def test_each_run_of_the_set_has_its_costs_in_a_row(cache):
+    test = cache(performance="true")
+    table = frame(test, "run, ms")
+    assert len(table) == 9
+    row = table[(table["strategy"] == "NGD") & (table["benchmark"] == "reading")].iloc[0]
+    costs = the_run().costs
+    assert row["run, ms"] == pytest.approx(1000 * costs["wall_seconds"] / 20)
+    parts = costs["encoding_seconds"] + costs["strategy_seconds"] + 2 * costs["answer_seconds"]
+    assert row["sample, ms"] == pytest.approx(1000 * parts / 20)
+    assert "python -m r2t2 bench" in said(test)
+    assert "A dash" not in said(test)
+
+
+def test_what_older_runs_do_not_tell_is_a_dash_with_the_reason(cache):
+    for run in list_runs(runs_folder()):
+        manifest = json.loads((run.folder / "manifest.json").read_text())
+        for told in (*manifest["shards"], manifest["timings"]):
+            for name in ("encoding_seconds", "answer_seconds", "peak_memory"):
+                told.pop(name)
+        (run.folder / "manifest.json").write_text(json.dumps(manifest))
+    test = cache(performance="true")
+    table = frame(test, "passes ×")
+    assert table[["sample, ms", "per second", "time ×", "peak, MiB"]].isna().all(axis=None)
+    assert table[["forward", "passes ×", "strategy, ms"]].notna().all(axis=None)
+    assert "A dash: the run was made before" in said(test)
+
+
+@pytest.mark.parametrize(("seconds", "peak"), [(0.0, 0), (9e9, 2**62), (5e-324, 1)])
+def test_costs_that_somebody_claims_do_not_break_the_page(cache, seconds, peak):
+    manifest = the_run().manifest
+    for told in (*manifest["shards"], manifest["timings"]):
+        told |= {name: seconds for name in told if name.endswith("seconds")}
+        told["peak_memory"] = peak
+    (the_run().folder / "manifest.json").write_text(json.dumps(manifest))
+    table = frame(cache(performance="true", run=the_run().id), "run, ms")
+    assert len(table) == 9
+
+
+def test_nothing_is_read_of_what_runs_took_before_it_is_asked_for(cache, monkeypatch):
+    monkeypatch.setattr(store, "costs_table", lambda runs: pytest.fail("it was read"))
+    assert not [shown for shown in cache().dataframe if "passes ×" in shown.value]
 
 
 def test_a_run_that_is_being_made_is_not_called_unfinished(cache):

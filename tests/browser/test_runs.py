@@ -113,8 +113,9 @@ def test_a_run_goes_only_after_it_was_asked_and_comes_back_from_its_file(
 def test_nothing_is_wider_than_the_window(page, address, small_cache, width):
     run = list_runs(small_cache / "runs")[0]
     page.set_viewport_size({"width": width, "height": 900})
-    page.goto(f"{address}/runs?model=mini-7&run={run.id}")
+    page.goto(f"{address}/runs?model=mini-7&run={run.id}&performance=true")
     page.get_by_text("What its manifest tells").wait_for()
+    page.get_by_text("All runs of the set").wait_for()
     page.get_by_text("Start runs").click()
     page.get_by_role("button", name="Start 110 runs").wait_for()
     main = page.locator("[data-testid=stMain]")

@@ -313,6 +313,7 @@ LIES = {
     "more figures": (lambda m: m["figures"].update(fame=1.0), "figures are not those"),
     "no timings": (lambda m: m.pop("timings"), "timings"),
     "no time": (lambda m: m["timings"].update(wall_seconds=float("inf")), "no time"),
+    "no peak": (lambda m: m["timings"].update(peak_memory="<b>"), "no number of bytes"),
     "no device": (lambda m: m.update(device=3), "no texts"),
     "no date": (lambda m: m.update(finished="<b>now</b>"), "isoformat"),
     "no experts": (lambda m: m["sites"][0].update(experts=[]), "same name"),

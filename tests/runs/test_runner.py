@@ -4,18 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from r2t2 import files, studio
+from r2t2 import files, peak, studio
+from r2t2.engine import Engine
 from r2t2.rerouting.settings import Setting
 from r2t2.runs import store
 from r2t2.runs.plan import Request
 from r2t2.runs.runner import Runner, carry_out
 from r2t2.runs.store import DamagedRun, Run, RunLocked
+from r2t2.samples import Dataset
 from tests.runs import toy
 
 # Renames of a run of three shards: the first manifest, two files and a manifest per shard, the
@@ -49,6 +52,38 @@ def computed(monkeypatch):
 
     monkeypatch.setattr(toy.engine(), "run", counted)
     return sizes
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """An engine and a dataset that a clock goes with, which stands still besides."""
+
+    class Clock:
+        now = 0.0
+
+        def costs(self, picture=0, encode=0, answer=0):
+            model, data = toy.Toy(), toy.dataset()
+            model.encode = self.taking(encode, model.encode)
+            model.answer = self.taking(answer, model.answer)
+            whole = toy.engine()
+            self.engine = Engine(model, whole.reference, whole.dataset)
+
+            def sample(position):
+                found = data[position]
+                return replace(found, load_image=self.taking(picture, found.load_image))
+
+            self.dataset = Dataset(data.name, len(data), sample)
+
+        def taking(self, seconds, call):
+            def taken(*arguments):
+                self.now += seconds
+                return call(*arguments)
+
+            return taken
+
+    clock = Clock()
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
+    return clock
 
 
 def interrupted(folder, shards):
@@ -207,9 +242,43 @@ def test_samples_are_prepared_once_for_all_strategies(tmp_path, monkeypatch):
     runner = Runner(toy.engine(), tmp_path, toy.SHARD)
     for strategy in ("base", "uniform", "oracle"):
         runner.run(toy.dataset(), 0, strategy, Setting(strategy, steps=2))
-    assert prepared == [4, 4, 2]
+    assert prepared == [1, 4, 4, 2]  # one, first of all, so that its time does not count
     runner.run(toy.dataset(seed=1), 1, "base", Setting("base"))
-    assert prepared[3:] == [4, 4, 2]
+    assert prepared[4:] == [4, 4, 2]
+
+
+def test_a_run_tells_what_it_took(tmp_path):
+    costs = toy.run(tmp_path).costs
+    parts = [costs[f"{name}_seconds"] for name in ("strategy", "encoding", "answer")]
+    assert all(0 < part < costs["wall_seconds"] for part in parts)
+    known = peak.watch("cpu")() is not None
+    assert ("peak_memory" in costs) == known
+    assert costs.get("peak_memory", 2**30) > 50 * 2**20  # a process with torch holds more
+
+
+def test_time_is_told_apart_by_what_it_went_to(tmp_path, clock):
+    clock.costs(picture=100, encode=10, answer=1)
+    runner = Runner(clock.engine, tmp_path, toy.SHARD)
+    settings = {"base": Setting("base"), "ngd": toy.NGD, "uniform": Setting("uniform")}
+    runs = {name: runner.run(clock.dataset, 0, name, setting) for name, setting in settings.items()}
+    shards = 3
+    for run in runs.values():
+        assert run.costs["encoding_seconds"] == 10 * shards  # once, for all of them
+        assert run.costs["answer_seconds"] == shards
+    # The first loads the pictures, one of them twice, and encodes one to begin with.
+    asked = {name: run.costs["wall_seconds"] for name, run in runs.items()}
+    assert asked["base"] == 100 * (toy.SIZE + 1) + 10 * (shards + 1) + shards
+    assert asked["uniform"] == 2 * shards
+
+
+def test_answers_at_the_steps_in_between_do_not_count(tmp_path, clock):
+    clock.costs(answer=1)
+    runner = Runner(clock.engine, tmp_path, toy.SIZE)
+    all_steps, ends = (
+        runner.run(clock.dataset, 0, "ngd", toy.NGD, trace).costs for trace in ("all", "ends")
+    )
+    assert all_steps["answer_seconds"] == ends["answer_seconds"] == 1
+    assert all_steps["wall_seconds"] > ends["wall_seconds"]
 
 
 def test_a_limit_runs_the_first_samples_and_is_a_run_of_its_own(tmp_path):

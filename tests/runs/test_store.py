@@ -155,6 +155,98 @@ def test_timings_add_up_over_the_shards(tmp_path):
     }
 
 
+def costly(folder, *shards, **changes):
+    """A run of five samples, each shard with costs of its own."""
+    of = spec(**changes)
+    with store.writing(folder / of.folder, of, SITES, "cpu") as writer:
+        for first, costs in zip(writer.missing, shards, strict=False):
+            positions = list(range(first, min(first + 2, of.size)))
+            tables = [rows(SCHEMAS[name], positions) for name in ("samples", "steps")]
+            writer.add(first, *tables, 1.0, 2.0, **costs)
+        if not writer.missing:
+            writer.finish()
+    return Run.load(folder / of.folder)
+
+
+COSTS = [
+    {"encoding_seconds": 0.5, "answer_seconds": 0.25, "peak_memory": peak} for peak in (3, 9, 5)
+]
+
+
+@pytest.mark.parametrize("shards", [2, 3])
+def test_parts_of_the_time_add_up_and_of_peaks_the_highest_counts(tmp_path, shards):
+    run = costly(tmp_path, *COSTS[:shards])
+    assert run.costs == {
+        "strategy_seconds": shards,
+        "wall_seconds": 2.0 * shards,
+        "encoding_seconds": 0.5 * shards,
+        "answer_seconds": 0.25 * shards,
+        "peak_memory": 9,
+    }
+    if shards == 3:
+        assert run.manifest["timings"] == {**run.costs, "samples_per_second": 0.83}
+
+
+def test_a_resumed_run_has_the_highest_peak_of_both_sessions(tmp_path):
+    costly(tmp_path, *COSTS[:2])
+    assert costly(tmp_path, COSTS[2]).costs["peak_memory"] == 9
+
+
+def test_a_run_that_was_resumed_from_shards_without_a_peak_claims_none(tmp_path):
+    costly(tmp_path, {})
+    run = costly(tmp_path, *COSTS[1:])
+    assert run.status == "complete"
+    assert run.costs == {"strategy_seconds": 3.0, "wall_seconds": 6.0}
+
+
+def test_what_a_run_took_does_not_make_it_another_run(tmp_path):
+    assert costly(tmp_path / "a", *COSTS).id == costly(tmp_path / "b", {}, {}, {}).id
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [{"encoding_seconds": "long"}, {"answer_seconds": -1.0}, {"wall_seconds": 1e308}]
+    + [{"peak_memory": value} for value in (-1, 1.5, True, None, 2**63)],
+    ids=str,
+)
+def test_costs_in_a_manifest_that_are_none_are_refused(tmp_path, cost):
+    run = costly(tmp_path, *COSTS)
+    (shard,) = run.manifest["shards"]
+    rewrite(run, shards=[{**shard, **cost}])
+    with pytest.raises(UnreadableRun, match="timings"):
+        Run.load(run.folder)
+    rewrite(run, timings={**run.manifest["timings"], **cost})
+    with pytest.raises(UnreadableRun, match="timings"):
+        Run.load(run.folder)
+
+
+def test_a_table_of_costs_has_what_each_run_has(tmp_path):
+    new, old = costly(tmp_path / "a", *COSTS), made(tmp_path / "b")
+    table = store.costs_table([new, old])
+    assert table["peak_memory"].tolist()[0] == 9
+    assert table["encoding_seconds"].tolist()[0] == 1.5
+    assert table.loc[1, ["encoding_seconds", "answer_seconds", "peak_memory"]].isna().all()
+    assert table["wall_seconds"].tolist() == [6, 6]
+    assert table["n"].tolist() == [5, 5]
+    assert store.costs_table([]).columns.equals(table.columns)
+
+
+def test_a_run_whose_file_is_damaged_has_costs_without_passes(tmp_path):
+    run = costly(tmp_path, *COSTS)
+    (run.folder / "samples.parquet").write_bytes(b"")
+    (row,) = store.costs_table([run]).to_dict("records")
+    assert row["wall_seconds"] == 6
+    assert row["forward"] != row["forward"]
+
+
+def test_the_runs_that_ship_have_passes_and_times_but_neither_parts_nor_a_peak():
+    shipped = store.list_runs(Path(__file__).resolve().parents[2] / "cache" / "runs")[:2]
+    table = store.costs_table(shipped)
+    assert table[["forward", "backward", "strategy_seconds", "wall_seconds"]].notna().all(axis=None)
+    assert table[["encoding_seconds", "answer_seconds", "peak_memory"]].isna().all(axis=None)
+    assert len(table) == 2
+
+
 def test_an_unfinished_run_can_be_read_as_far_as_it_is(tmp_path):
     run = made(tmp_path, shards=2)
     assert (run.status, run.done, run.figures) == ("running", 4, {})
