@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
@@ -26,6 +26,7 @@ from r2t2.paths import runs_folder
 from r2t2.peak import watch
 from r2t2.rerouting.settings import Setting
 from r2t2.rerouting.trajectory import Trajectory
+from r2t2.runs.ahead import Ahead
 from r2t2.runs.identity import RunSpec, Trace
 from r2t2.runs.mirror import Mirror
 from r2t2.runs.plan import Planned, Request
@@ -92,7 +93,9 @@ class Workers(Protocol):
         """`RunSpec.of` the engine that the shards are computed with."""
         ...
 
-    def shards(self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Shard]:
+    def shards(
+        self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]
+    ) -> Generator[Shard, None, None]:
         """The shards that begin at some positions, in any order.
 
         A position is asked for when there is somebody to compute its shard, not before.
@@ -113,9 +116,13 @@ class Worker:
         self._prepared_of: tuple[str, int] | None = None
         self._warm = False
 
-    def shards(self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Shard]:
-        """One after the other."""
-        return (self.shard(spec, dataset, first) for first in firsts)
+    def shards(
+        self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]
+    ) -> Generator[Shard, None, None]:
+        """One after the other; while one is computed, the next one's pictures are loaded."""
+        with Ahead(dataset, lambda part: (part.start, part.stop) not in self._prepared) as ahead:
+            for first in firsts:
+                yield self.shard(spec, ahead, first)
 
     def shard(self, spec: RunSpec, dataset: Dataset, first: int) -> Shard:
         """The shard that begins at a position; it depends on nothing but these and the engine.
@@ -269,9 +276,10 @@ class Runner:
                 report(writer.done, total, note)
             report(writer.done, total, "")
             wanted = takewhile(lambda first: not cancelled(), writer.missing)
-            for shard in workers.shards(spec, dataset, wanted):
-                writer.add(**vars(shard))
-                report(writer.done, total, self._copied(folder))
+            with closing(workers.shards(spec, dataset, wanted)) as shards:
+                for shard in shards:
+                    writer.add(**vars(shard))
+                    report(writer.done, total, self._copied(folder))
             if not writer.missing:
                 writer.finish()
         run = Run.load(folder)

@@ -10,7 +10,7 @@ import transformers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, SwitchTransformersConfig
 
-from r2t2 import models, reference
+from r2t2 import memory, models, reference
 from r2t2.conformance import check
 from r2t2.engine import Engine
 from r2t2.models import available, batching, estimate, load_model, notice, sites, weights
@@ -430,6 +430,41 @@ def test_a_single_row_that_does_not_fit_is_refused():
 
     with pytest.raises(MemoryError, match="not even one sample"):
         batching.Batches(4)(8, work)
+
+
+def test_a_single_row_takes_the_place_of_what_is_only_at_hand():
+    at_hand, tried = [True], []
+
+    def work(rows):
+        tried.append(rows.stop - rows.start)
+        if at_hand:
+            raise torch.OutOfMemoryError("too much")
+
+    batching.Batches(4, lambda: bool(at_hand and at_hand.pop()))(2, work)
+    assert tried == [2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("held", [0, 0.7, 1])
+def test_what_is_held_on_a_device_changes_no_bit(small, monkeypatch, held):
+    encoded, target = small.encode(SAMPLES), small.target(SAMPLES)
+    rows = torch.tensor([1, 0, 1])
+    r = small.route(encoded)[rows].requires_grad_()
+
+    def everything():
+        (loss := small.loss(encoded[rows], target[rows], r)).sum().backward()
+        gradient, r.grad = r.grad, None
+        return loss, gradient, small.answer(encoded, small.route(encoded)).probabilities
+
+    expected = everything()
+    room = held * (encoded.nbytes + target.nbytes)  # 0.7 is enough for two samples, not all
+    monkeypatch.setattr(memory, "free_memory", lambda device: room / memory.SHARE)
+    monkeypatch.setattr(memory.Near, "_far", lambda near, tensor: True)
+    monkeypatch.setattr(small, "_near", memory.Near(small.device))
+    monkeypatch.setattr(small._batches, "size", 64)
+    for _ in range(2):
+        for there, value in zip(everything(), expected, strict=True):
+            assert torch.equal(there, value)
+    assert small._near.let_go() == (held > 0)
 
 
 def test_rowwise_losses_have_the_gradient_of_all_rows_at_once():
