@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from weakref import ref
+from weakref import WeakSet, ref
 
 import torch
 from jaxtyping import Int
@@ -95,10 +95,11 @@ class Near:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        # Rows of a tensor by its id, with the tensor itself: an id may be another's later.
+        # By the id of their tensor, which may be another's later: so with a reference to it.
         self._held: OrderedDict[tuple[int, int], tuple[ref[Tensor], Tensor]] = OrderedDict()
         self._bytes = 0
         self._holding = threading.Lock()
+        _NEAR.add(self)
 
     def __call__(self, rows: Int[Tensor, " rows"] | slice, *batches: Batch) -> list[Batch]:
         """Some rows of batches, on the device.
@@ -122,14 +123,20 @@ class Near:
             for whole, index in origins
         ]
 
-    def let_go(self) -> bool:
-        """Hold nothing any more where anything was held; whether it was."""
+    def empty(self) -> bool:
+        """Let go of what is held; whether there was anything."""
         with self._holding:
             held = bool(self._held)
-            if held:
-                self._held.clear()
-                self._bytes, self._room = 0, 0.0
+            self._held.clear()
+            self._bytes = 0
         return held
+
+    def give_up(self) -> bool:
+        """As `let_go`; and what had no room beside the work of this model is not held again."""
+        held = self.empty()
+        if held:
+            self._room = 0.0
+        return let_go() or held
 
     @cached_property
     def _room(self) -> float:
@@ -145,7 +152,7 @@ class Near:
             try:
                 rows = [self._one(tensor, i) for i in index.tolist()]
             except torch.OutOfMemoryError:
-                self.let_go()
+                self.give_up()
             else:
                 return torch.cat(rows)
         return across(tensor, index.tolist(), self._device)
@@ -168,6 +175,16 @@ class Near:
         while self._held and self._bytes + nbytes > self._room:
             _, (_, row) = self._held.popitem(last=False)
             self._bytes -= row.nbytes
+
+
+_NEAR: WeakSet[Near] = WeakSet()
+
+
+def let_go() -> bool:
+    """Let go of what any model holds on a device only to be at hand; whether there was anything."""
+    held = [near.empty() for near in list(_NEAR)]
+    torch.cuda.empty_cache()
+    return any(held)
 
 
 def across(tensor: Tensor, rows: Sequence[int], device: torch.device) -> Tensor:

@@ -12,7 +12,8 @@ from r2t2 import estimate, memory
 from r2t2.contract import Batch
 from r2t2.engine import Engine, Memory
 from r2t2.estimate import Estimate
-from r2t2.memory import Near, across, room
+from r2t2.memory import Near, across, let_go, room
+from r2t2.models import load_model
 from r2t2.rerouting.settings import Setting
 from tests.runs import toy
 
@@ -230,7 +231,7 @@ def test_rows_that_do_not_fit_together_are_brought_each_time(device):
     for _ in range(2):
         ask(near, batch, [0, 1, 2, 3])
     assert brought == [0, 1, 2, 3] * 2
-    assert not near.let_go()
+    assert not near.empty()
 
 
 def test_what_is_used_together_must_fit_together(device):
@@ -255,7 +256,28 @@ def test_a_full_device_holds_nothing_any_more(device, monkeypatch):
     for _ in range(2):
         ask(near, batch, [0, 5])
     assert brought == [0, 1] + [0, 5] * 2
-    assert not near.let_go()
+    assert not near.empty()
+
+
+def test_who_has_no_room_takes_that_of_other_models(device):
+    (near, batch, brought), (other, _, _) = device(10), device(10)
+    ask(near, batch, [0])
+    ask(other, batch, [1])
+    assert near.give_up()
+    brought.clear()
+    for _ in range(2):
+        ask(near, batch, [0])
+        ask(other, batch, [1])
+    assert brought == [0, 1, 0]  # the other one, whose work had room, holds again
+
+
+def test_weights_of_another_model_come_first(device, tmp_path):
+    near, batch, brought = device(10)
+    ask(near, batch, [0, 1])
+    with pytest.raises(FileNotFoundError):
+        load_model(f"hf:{tmp_path}/nowhere", "cpu")
+    ask(near, batch, [0])
+    assert brought == [0, 1, 0]
 
 
 def test_a_row_of_a_tensor_that_is_gone_is_nobody_elses(device):
@@ -285,7 +307,7 @@ def test_what_lies_on_the_models_device_is_not_copied(monkeypatch):
     batch = Batch({"a": torch.rand(10, 8)})
     (found,) = Near(torch.device("cpu"))(slice(2, 5), batch)
     assert found.tensors["a"].data_ptr() == batch.tensors["a"][2].data_ptr()
-    assert not Near(torch.device("cpu")).let_go()
+    assert not let_go()
 
 
 @pytest.mark.parametrize("free", [0, 1 << 30])

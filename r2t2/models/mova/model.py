@@ -78,7 +78,7 @@ class MoVA(Speaker):
         self.notice = always(path, missing(here))
         self.at_once = self.estimate.at_once
         room = free_memory(device) // self._taken
-        self._batches = Batches(min(MOST_AT_ONCE, room), self._near.let_go)
+        self._batches = Batches(min(MOST_AT_ONCE, room), self._near.give_up)
 
     @torch.no_grad()
     def encode(self, samples: Sequence[Sample]) -> Batch:
