@@ -12,7 +12,7 @@ from r2t2 import estimate, memory
 from r2t2.contract import Batch
 from r2t2.engine import Engine, Memory
 from r2t2.estimate import Estimate
-from r2t2.memory import Near, across, let_go, room
+from r2t2.memory import Near, across, room
 from r2t2.models import load_model
 from r2t2.rerouting.settings import Setting
 from tests.runs import toy
@@ -305,9 +305,10 @@ def test_threads_that_ask_at_once_each_get_their_rows(device):
 def test_what_lies_on_the_models_device_is_not_copied(monkeypatch):
     monkeypatch.delattr(memory, "free_memory")  # nor is it asked for room
     batch = Batch({"a": torch.rand(10, 8)})
-    (found,) = Near(torch.device("cpu"))(slice(2, 5), batch)
+    near = Near(torch.device("cpu"))
+    (found,) = near(slice(2, 5), batch)
     assert found.tensors["a"].data_ptr() == batch.tensors["a"][2].data_ptr()
-    assert not let_go()
+    assert not near.empty()
 
 
 @pytest.mark.parametrize("free", [0, 1 << 30])

@@ -94,6 +94,16 @@ def test_what_the_next_strategy_finds_prepared_is_not_loaded_again(tmp_path):
     assert sorted(dataset.positions) == list(range(toy.SIZE))
 
 
+def test_a_shard_that_is_prepared_already_is_not_loaded_ahead(tmp_path):
+    asked = iter([False, True])
+    run(tmp_path, toy.dataset(), cancelled=lambda: next(asked))
+    dataset, runner = Watched(), Runner(toy.engine(), tmp_path, toy.SHARD)
+    runner.run(dataset, 0, "ngd", toy.NGD)  # what is left: all but the first shard
+    dataset.loaded.clear()
+    runner.run(dataset, 0, "ngd", replace(toy.NGD, steps=1))
+    assert dataset.positions == [0, 1, 2, 3]
+
+
 def broken(position):
     if position == 5:
         raise ValueError("picture 5 is damaged")
