@@ -119,8 +119,14 @@ class Worker:
     def shards(
         self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]
     ) -> Generator[Shard, None, None]:
-        """One after the other; while one is computed, the next one's pictures are loaded."""
-        with Ahead(dataset, lambda part: (part.start, part.stop) not in self._prepared) as ahead:
+        """One after the other; while a device computes one, the next one's pictures are loaded."""
+
+        def wanted(part: slice) -> bool:
+            # The processor, where it computes itself, has no time to spare, and what it takes of
+            # time is measured.
+            return self.device != "cpu" and (part.start, part.stop) not in self._prepared
+
+        with Ahead(dataset, wanted) as ahead:
             for first in firsts:
                 yield self.shard(spec, ahead, first)
 
@@ -164,22 +170,27 @@ class Worker:
         samples = dataset[slice(*key)]
         if not self._warm:
             # What is loaded when it is first needed must not count as encoding.
-            self.engine.prepare(dataset[first : first + 1])
+            self.engine.prepare(samples[:1])
             self._warm = True
         loading = _Clock()
         started = time.perf_counter()
-        # Copies load the pictures: the encodings are kept, and pictures are large.
+        # What is loaded already takes no time.
+        pictures = [loading.timed(partial(getattr, sample, "image")) for sample in samples]
         prepared = self.engine.prepare(
-            [replace(sample, load_image=loading.timed(sample.load_image)) for sample in samples]
+            [
+                replace(sample, load_image=load)
+                for sample, load in zip(samples, pictures, strict=True)
+            ]
         )
         seconds = self._now() - started - loading.seconds
-        self._prepared[key] = replace(prepared, samples=samples), seconds
+        # Copies without their pictures: the encodings are kept, and pictures are large.
+        forgetful = [replace(sample) for sample in samples]
+        self._prepared[key] = replace(prepared, samples=forgetful), seconds
         return self._prepared[key]
 
     def _now(self) -> float:
         """The time, once the device has done what it was given."""
-        if self.device.startswith("cuda"):
-            torch.cuda.synchronize(self.device)
+        self.engine.settle()
         return time.perf_counter()
 
 

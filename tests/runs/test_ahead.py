@@ -53,8 +53,15 @@ def _no_thread_is_left():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
-def run(folder, dataset, setting=toy.NGD, **options):
-    return Runner(toy.engine(), folder, toy.SHARD).run(dataset, 0, "ngd", setting, **options)
+def runner(folder, device="meta"):
+    """A runner whose engine is taken for one that does not compute on the processor."""
+    worker = Worker(toy.engine())
+    worker.device = device
+    return Runner(worker, folder, toy.SHARD)
+
+
+def run(folder, dataset, **options):
+    return runner(folder).run(dataset, 0, "ngd", toy.NGD, **options)
 
 
 def test_the_next_shard_is_loaded_while_one_is_computed_and_no_other(tmp_path, monkeypatch):
@@ -78,7 +85,7 @@ def test_the_next_shard_is_loaded_while_one_is_computed_and_no_other(tmp_path, m
 
 
 def test_the_rows_are_those_of_shards_that_nothing_was_loaded_for(tmp_path):
-    worker, dataset = Worker(toy.engine()), toy.dataset()
+    worker, dataset = runner(tmp_path).workers, toy.dataset()
     spec = worker.spec(dataset, 0, "ngd", toy.NGD, "all", toy.SHARD)
     firsts = [shard.start for shard in SHARDS]
     alone = [Worker(toy.engine()).shard(spec, dataset, first) for first in firsts]
@@ -87,20 +94,33 @@ def test_the_rows_are_those_of_shards_that_nothing_was_loaded_for(tmp_path):
 
 
 def test_what_the_next_strategy_finds_prepared_is_not_loaded_again(tmp_path):
-    dataset = Watched()
-    runner = Runner(toy.engine(), tmp_path, toy.SHARD)
+    dataset, there = Watched(), runner(tmp_path)
     for steps in (1, 2):
-        runner.run(dataset, 0, "ngd", replace(toy.NGD, steps=steps))
+        there.run(dataset, 0, "ngd", replace(toy.NGD, steps=steps))
     assert sorted(dataset.positions) == list(range(toy.SIZE))
+
+
+def test_where_the_processor_computes_it_loads_nothing_ahead(tmp_path):
+    dataset = Watched()
+    runner(tmp_path, "cpu").run(dataset, 0, "ngd", toy.NGD)
+    assert dataset.in_background == []
+    assert sorted(dataset.positions) == list(range(toy.SIZE))
+
+
+def test_no_picture_is_kept_with_the_encodings(tmp_path):
+    there = runner(tmp_path)
+    there.run(toy.dataset(), 0, "ngd", toy.NGD)
+    for prepared, _ in there.workers._prepared.values():
+        assert not any("image" in vars(sample) for sample in prepared.samples)
 
 
 def test_a_shard_that_is_prepared_already_is_not_loaded_ahead(tmp_path):
     asked = iter([False, True])
     run(tmp_path, toy.dataset(), cancelled=lambda: next(asked))
-    dataset, runner = Watched(), Runner(toy.engine(), tmp_path, toy.SHARD)
-    runner.run(dataset, 0, "ngd", toy.NGD)  # what is left: all but the first shard
+    dataset, there = Watched(), runner(tmp_path)
+    there.run(dataset, 0, "ngd", toy.NGD)  # what is left: all but the first shard
     dataset.loaded.clear()
-    runner.run(dataset, 0, "ngd", replace(toy.NGD, steps=1))
+    there.run(dataset, 0, "ngd", replace(toy.NGD, steps=1))
     assert dataset.positions == [0, 1, 2, 3]
 
 
