@@ -71,9 +71,10 @@ def _full_loss(
     return model.loss(model.encode([sample]), model.target([sample]), r).sum()
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(engine: Engine, work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
+    engine.settle()
     return time.perf_counter() - started
 
 
@@ -117,7 +118,8 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
     }
     for once in work.values():
         once()
-    turns = [{name: _seconds(once) for name, once in work.items()} for _ in range(repeats)]
+    engine.settle()
+    turns = [{name: _seconds(engine, once) for name, once in work.items()} for _ in range(repeats)]
 
     def median(value: Callable[[dict[str, float]], float]) -> float:
         return statistics.median(value(turn) for turn in turns)

@@ -177,9 +177,10 @@ class Engine:
         ------
         ValueError : the oracle was asked for and a sample has no label.
         """
+        self.settle()
         started = time.perf_counter()
         neighbours, path, passes = self._path(prepared, setting)
-        self._settle()
+        self.settle()
         seconds = time.perf_counter() - started
         steps = range(path.r.shape[1]) if trace else (0, path.r.shape[1] - 1)
         answers = self._answers(prepared.encoded, [path.r[:, step] for step in steps])
@@ -350,6 +351,7 @@ class Engine:
 
         return losses
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Wait for what the device was told to do, as a clock must."""
         if self.model.device.type == "cuda":
             torch.cuda.synchronize(self.model.device)

@@ -1,6 +1,9 @@
 """What is kept of many samples: not copied before it is needed, and on disk where it is large."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import MagicMock
+from weakref import ref
 
 import pytest
 import torch
@@ -9,7 +12,8 @@ from r2t2 import estimate, memory
 from r2t2.contract import Batch
 from r2t2.engine import Engine, Memory
 from r2t2.estimate import Estimate
-from r2t2.memory import room
+from r2t2.memory import Near, across, room
+from r2t2.models import load_model
 from r2t2.rerouting.settings import Setting
 from tests.runs import toy
 
@@ -154,3 +158,179 @@ def test_what_is_quickly_encoded_is_not_kept(tmp_path):
     engine = Engine(built.model, built.reference, built.dataset, tmp_path)
     engine._memories["all"](torch.arange(3))
     assert not list(tmp_path.iterdir())
+
+
+# On a device that is not the processor. There is none here: that encodings do not lie on it is
+# pretended, and what would be brought to it is counted.
+
+ROW = 4 * 8  # bytes of a row of the encodings below
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """A device with room for so many rows of encodings; and those, and what is brought to it."""
+    brought = []
+
+    def counted(tensor, rows, device):
+        brought.extend(rows)
+        return across(tensor, rows, device)
+
+    monkeypatch.setattr(memory, "across", counted)
+    monkeypatch.setattr(Near, "_far", lambda near, tensor: True)
+
+    def made(rows):
+        monkeypatch.setattr(memory, "free_memory", lambda device: rows * ROW / memory.SHARE)
+        return Near(torch.device("cpu")), Batch({"a": torch.rand(10, 8)}), brought
+
+    return made
+
+
+def ask(near, batch, rows):
+    """Rows through a device, as they should be."""
+    index = torch.tensor(rows)
+    (found,) = near(slice(None), batch[index])
+    assert torch.equal(found.tensors["a"], batch.tensors["a"][index])
+
+
+def test_rows_in_use_are_brought_to_the_device_once(device):
+    near, batch, brought = device(10)
+    for _ in range(3):
+        for part in (slice(0, 2), slice(2, 5)):
+            (found,) = near(part, batch[torch.tensor([7, 3, 3, 9, 7])])
+            assert torch.equal(found.tensors["a"], batch.tensors["a"][[7, 3, 3, 9, 7][part]])
+    assert brought == [7, 3, 9]
+    ask(near, batch, [9, 1])
+    assert brought == [7, 3, 9, 1]
+
+
+def test_rows_that_were_asked_for_longest_ago_make_way(device):
+    near, batch, brought = device(3)
+    for rows in ([0, 1], [2], [0], [3]):  # 1 goes
+        ask(near, batch, rows)
+    brought.clear()
+    for rows in ([3], [2], [0]):
+        ask(near, batch, rows)
+    assert brought == []
+    ask(near, batch, [1])
+    assert brought == [1]
+
+
+def test_never_more_is_held_than_there_is_room_for(device):
+    near, batch, _ = device(4)
+    other = Batch({"a": torch.rand(10, 3), "b": torch.arange(10)})
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        asked = torch.randint(10, (3,), generator=generator)
+        near(slice(None), batch[asked], other[asked])
+        held = sum(row.nbytes for _, row in near._held.values())
+        assert held == near._bytes <= 4 * ROW
+
+
+def test_rows_that_do_not_fit_together_are_brought_each_time(device):
+    near, batch, brought = device(3)
+    for _ in range(2):
+        ask(near, batch, [0, 1, 2, 3])
+    assert brought == [0, 1, 2, 3] * 2
+    assert not near.empty()
+
+
+def test_what_is_used_together_must_fit_together(device):
+    near, batch, brought = device(3)
+    other, rows = Batch({"a": torch.rand(10, 8)}), torch.tensor([0, 1])
+    for _ in range(2):
+        near(slice(0, 1), batch[rows], other[rows])
+    assert brought == [0] * 4
+
+
+def test_a_full_device_holds_nothing_any_more(device, monkeypatch):
+    near, batch, brought = device(10)
+    ask(near, batch, [0, 1])
+    bring = memory.across
+
+    def full(tensor, rows, device):
+        if near._held:
+            raise torch.OutOfMemoryError("too much")
+        return bring(tensor, rows, device)
+
+    monkeypatch.setattr(memory, "across", full)
+    for _ in range(2):
+        ask(near, batch, [0, 5])
+    assert brought == [0, 1] + [0, 5] * 2
+    assert not near.empty()
+
+
+def test_who_has_no_room_takes_that_of_other_models(device):
+    (near, batch, brought), (other, _, _) = device(10), device(10)
+    ask(near, batch, [0])
+    ask(other, batch, [1])
+    assert near.give_up()
+    brought.clear()
+    for _ in range(2):
+        ask(near, batch, [0])
+        ask(other, batch, [1])
+    assert brought == [0, 1, 0]  # the other one, whose work had room, holds again
+
+
+def test_weights_of_another_model_come_first(device, tmp_path):
+    near, batch, brought = device(10)
+    ask(near, batch, [0, 1])
+    with pytest.raises(FileNotFoundError):
+        load_model(f"hf:{tmp_path}/nowhere", "cpu")
+    ask(near, batch, [0])
+    assert brought == [0, 1, 0]
+
+
+def test_a_row_of_a_tensor_that_is_gone_is_nobody_elses(device):
+    near, batch, _ = device(10)
+    gone, tensor = torch.zeros(1), batch.tensors["a"]
+    near._held[id(tensor), 0] = ref(gone), torch.zeros(1, 8)
+    near._bytes = ROW
+    ask(near, batch, [0])
+    assert near._bytes == ROW
+
+
+def test_threads_that_ask_at_once_each_get_their_rows(device):
+    near, batch, _ = device(5)
+
+    def session(seed):
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(200):
+            ask(near, batch, torch.randint(10, (4,), generator=generator).tolist())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(session, range(4)))
+    assert near._bytes == sum(row.nbytes for _, row in near._held.values()) <= 5 * ROW
+
+
+def test_what_lies_on_the_models_device_is_not_copied(monkeypatch):
+    monkeypatch.delattr(memory, "free_memory")  # nor is it asked for room
+    batch = Batch({"a": torch.rand(10, 8)})
+    near = Near(torch.device("cpu"))
+    (found,) = near(slice(2, 5), batch)
+    assert found.tensors["a"].data_ptr() == batch.tensors["a"][2].data_ptr()
+    assert not near.empty()
+
+
+@pytest.mark.parametrize("free", [0, 1 << 30])
+def test_encodings_in_main_memory_go_to_the_models_device(monkeypatch, free):
+    monkeypatch.setattr(memory, "free_memory", lambda device: free)
+    batch = Batch(
+        {"a": torch.rand(10, 8), "b": torch.arange(10), "c": torch.rand(10, device="meta")}
+    )
+    (found,) = Near(torch.device("meta"))(slice(2, 5), batch)
+    assert {name: (t.device.type, t.shape) for name, t in found.tensors.items()} == {
+        "a": ("meta", (3, 8)),
+        "b": ("meta", (3,)),
+        "c": ("meta", (3,)),
+    }
+
+
+def test_a_gpu_is_given_rows_that_are_pinned_one_by_one():
+    tensor = MagicMock()
+    row, place = tensor[0], tensor.new_empty()[0]
+    across(tensor, [4, 2], torch.device("cuda"))
+    assert [call.args for call in place.copy_.call_args_list] == [(row.pin_memory(),)] * 2
+    assert place.copy_.call_args.kwargs == {"non_blocking": True}
+    row.pin_memory.side_effect = RuntimeError("no memory can be pinned")
+    across(tensor, [4], torch.device("cuda"))
+    assert place.copy_.call_args.args == (row,)

@@ -74,6 +74,9 @@ def load_model(name: str = "mini", device: str = "auto") -> RoutedModel:
         path = shipped_checkpoint() if name == "mini" else checkpoint_folder(name)
         return Mini(path / "model.safetensors", name, device)
     if family := family_of(name):
+        from r2t2.memory import let_go
+
+        let_go()  # weights come before what others keep at hand
         return getattr(import_module(family.module), family.cls)(name, device)
     raise KeyError(f"there is no model {name!r}; there are {', '.join(available())}")
 

@@ -21,10 +21,13 @@ class Batches:
     Parameters
     ----------
     size : rows of the first batch.
+    spare : gives up what is in memory only to be at hand, for a single row that does not fit
+        beside it; False where there is nothing of the kind.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, spare: Callable[[], bool] = lambda: False) -> None:
         self.size = max(1, size)
+        self._spare = spare
 
     def __call__(self, rows: int, work: Callable[[slice], Made]) -> list[Made]:
         """What `work` makes of each batch, in order.
@@ -42,13 +45,13 @@ class Batches:
                 start = part.stop
                 continue
             except OUT_OF_MEMORY as error:
-                if part.stop - part.start == 1:
+                if part.stop - part.start == 1 and not self._spare():
                     raise MemoryError(
                         f"not even one sample fits into memory ({error}); shorten what is kept of "
                         "it, load the weights in a smaller dtype, or use a larger device"
                     ) from error
             # After the except clause, whose traceback still holds the tensors that did not fit.
-            self.size = (part.stop - part.start) // 2
+            self.size = max(1, (part.stop - part.start) // 2)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         return made

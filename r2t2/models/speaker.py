@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from itertools import chain
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from r2t2.contract import Answers, Batch, RoutedModel
+from r2t2.memory import Near
 from r2t2.models import choices
 from r2t2.models.batching import Batches, rowwise
 from r2t2.samples import Sample
@@ -65,6 +67,10 @@ class Speaker(RoutedModel):
     ) -> tuple[Int[Tensor, "batch tokens"], Float[Tensor, " batch"]]:
         """The greedy answers, -1 after their end, and the mean log p of their tokens."""
 
+    @cached_property
+    def _near(self) -> Near:
+        return Near(self.device)
+
     def _saving(self) -> AbstractContextManager[object]:
         """The context in which a loss must be computed for its gradient to be taken."""
         return nullcontext()
@@ -85,8 +91,8 @@ class Speaker(RoutedModel):
 
         def part(rows: slice, r: Tensor) -> Tensor:
             owner = torch.arange(len(r), device=self.device)
-            answers = target[rows].to(self.device)
-            return self._nll(encoded[rows].to(self.device), answers, r, owner)
+            near, answers = self._near(rows, encoded, target)
+            return self._nll(near, answers, r, owner)
 
         return rowwise(part, r, self._batches, self._saving)
 
@@ -116,7 +122,8 @@ class Speaker(RoutedModel):
         index = asked.nonzero()[:, 0]
 
         def part(rows: slice) -> list[Said]:
-            return ask(encoded[index[rows]].to(self.device), r[index[rows].to(r.device)])
+            (near,) = self._near(index[rows], encoded)
+            return ask(near, r[index[rows].to(r.device)])
 
         return dict(zip(index.tolist(), chain(*self._batches(len(index), part)), strict=True))
 

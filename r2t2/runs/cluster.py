@@ -13,7 +13,7 @@ import secrets
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from types import ModuleType
@@ -237,7 +237,9 @@ class Cluster(Pool[Worker]):
         ((_, tunable),) = self.map(_tunable, [()])
         return tunable
 
-    def shards(self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Shard]:
+    def shards(
+        self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]
+    ) -> Generator[Shard, None, None]:
         """As they are done; each is one call of one actor, so that its batch is the same."""
         calls = ((spec, first) for first in firsts)
         return (shard for _, shard in self.map(_shard, calls))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
@@ -26,6 +26,7 @@ from r2t2.paths import runs_folder
 from r2t2.peak import watch
 from r2t2.rerouting.settings import Setting
 from r2t2.rerouting.trajectory import Trajectory
+from r2t2.runs.ahead import Ahead
 from r2t2.runs.identity import RunSpec, Trace
 from r2t2.runs.mirror import Mirror
 from r2t2.runs.plan import Planned, Request
@@ -92,7 +93,9 @@ class Workers(Protocol):
         """`RunSpec.of` the engine that the shards are computed with."""
         ...
 
-    def shards(self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Shard]:
+    def shards(
+        self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]
+    ) -> Generator[Shard, None, None]:
         """The shards that begin at some positions, in any order.
 
         A position is asked for when there is somebody to compute its shard, not before.
@@ -113,9 +116,19 @@ class Worker:
         self._prepared_of: tuple[str, int] | None = None
         self._warm = False
 
-    def shards(self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Shard]:
-        """One after the other."""
-        return (self.shard(spec, dataset, first) for first in firsts)
+    def shards(
+        self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]
+    ) -> Generator[Shard, None, None]:
+        """One after the other; while a device computes one, the next one's pictures are loaded."""
+
+        def wanted(part: slice) -> bool:
+            # The processor, where it computes itself, has no time to spare, and what it takes of
+            # time is measured.
+            return self.device != "cpu" and (part.start, part.stop) not in self._prepared
+
+        with Ahead(dataset, wanted) as ahead:
+            for first in firsts:
+                yield self.shard(spec, ahead, first)
 
     def shard(self, spec: RunSpec, dataset: Dataset, first: int) -> Shard:
         """The shard that begins at a position; it depends on nothing but these and the engine.
@@ -157,22 +170,27 @@ class Worker:
         samples = dataset[slice(*key)]
         if not self._warm:
             # What is loaded when it is first needed must not count as encoding.
-            self.engine.prepare(dataset[first : first + 1])
+            self.engine.prepare(samples[:1])
             self._warm = True
         loading = _Clock()
         started = time.perf_counter()
-        # Copies load the pictures: the encodings are kept, and pictures are large.
+        # What is loaded already takes no time.
+        pictures = [loading.timed(partial(getattr, sample, "image")) for sample in samples]
         prepared = self.engine.prepare(
-            [replace(sample, load_image=loading.timed(sample.load_image)) for sample in samples]
+            [
+                replace(sample, load_image=load)
+                for sample, load in zip(samples, pictures, strict=True)
+            ]
         )
         seconds = self._now() - started - loading.seconds
-        self._prepared[key] = replace(prepared, samples=samples), seconds
+        # Copies without their pictures: the encodings are kept, and pictures are large.
+        forgetful = [replace(sample) for sample in samples]
+        self._prepared[key] = replace(prepared, samples=forgetful), seconds
         return self._prepared[key]
 
     def _now(self) -> float:
         """The time, once the device has done what it was given."""
-        if self.device.startswith("cuda"):
-            torch.cuda.synchronize(self.device)
+        self.engine.settle()
         return time.perf_counter()
 
 
@@ -269,9 +287,10 @@ class Runner:
                 report(writer.done, total, note)
             report(writer.done, total, "")
             wanted = takewhile(lambda first: not cancelled(), writer.missing)
-            for shard in workers.shards(spec, dataset, wanted):
-                writer.add(**vars(shard))
-                report(writer.done, total, self._copied(folder))
+            with closing(workers.shards(spec, dataset, wanted)) as shards:
+                for shard in shards:
+                    writer.add(**vars(shard))
+                    report(writer.done, total, self._copied(folder))
             if not writer.missing:
                 writer.finish()
         run = Run.load(folder)

@@ -10,7 +10,7 @@ import transformers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, SwitchTransformersConfig
 
-from r2t2 import models, reference
+from r2t2 import memory, models, reference
 from r2t2.conformance import check
 from r2t2.engine import Engine
 from r2t2.models import available, batching, estimate, load_model, notice, sites, weights
@@ -432,6 +432,41 @@ def test_a_single_row_that_does_not_fit_is_refused():
         batching.Batches(4)(8, work)
 
 
+def test_a_single_row_takes_the_place_of_what_is_only_at_hand():
+    at_hand, tried = [True], []
+
+    def work(rows):
+        tried.append(rows.stop - rows.start)
+        if at_hand:
+            raise torch.OutOfMemoryError("too much")
+
+    batching.Batches(4, lambda: bool(at_hand and at_hand.pop()))(2, work)
+    assert tried == [2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("held", [0, 0.7, 1])
+def test_what_is_held_on_a_device_changes_no_bit(small, monkeypatch, held):
+    encoded, target = small.encode(SAMPLES), small.target(SAMPLES)
+    rows = torch.tensor([1, 0, 1])
+    r = small.route(encoded)[rows].requires_grad_()
+
+    def everything():
+        (loss := small.loss(encoded[rows], target[rows], r)).sum().backward()
+        gradient, r.grad = r.grad, None
+        return loss, gradient, small.answer(encoded, small.route(encoded)).probabilities
+
+    expected = everything()
+    room = held * (encoded.nbytes + target.nbytes)  # 0.7 is enough for two samples, not all
+    monkeypatch.setattr(memory, "free_memory", lambda device: room / memory.SHARE)
+    monkeypatch.setattr(memory.Near, "_far", lambda near, tensor: True)
+    monkeypatch.setattr(small, "_near", memory.Near(small.device))
+    monkeypatch.setattr(small._batches, "size", 64)
+    for _ in range(2):
+        for there, value in zip(everything(), expected, strict=True):
+            assert torch.equal(there, value)
+    assert small._near.empty() == (held > 0)
+
+
 def test_rowwise_losses_have_the_gradient_of_all_rows_at_once():
     r = torch.rand(7, 2, 3, dtype=torch.float64, requires_grad=True)
     scale = torch.arange(7).double()
@@ -552,7 +587,8 @@ def test_a_text_model_says_that_it_sees_no_pictures(small):
 # All the way through.
 
 
-def test_ngd_lowers_the_neighbours_loss(small):
+@pytest.fixture
+def engine(small):
     def make(position):
         sample = SAMPLES[2]
         label = "yn"[position % 2]
@@ -560,10 +596,39 @@ def test_ngd_lowers_the_neighbours_loss(small):
         return dataclasses.replace(sample, id=str(position), question=question, label=label)
 
     dataset = Dataset("so", 16, make)
-    engine = Engine(small, reference.build(small, dataset, 0), dataset)
+    return Engine(small, reference.build(small, dataset, 0), dataset)
+
+
+NGD = Setting("ngd", k=3, steps=3, learning_rate=0.01, references="all")
+
+
+def test_every_encoding_is_brought_to_the_device_once_for_all_steps_and_strategies(
+    engine, small, monkeypatch
+):
+    prepared, brought = engine.prepare(engine.dataset[:4]), []
+    expected = engine.run(prepared, NGD)
+    across = memory.across
+
+    def counted(tensor, rows, device):
+        brought.extend((id(tensor), row) for row in rows)
+        return across(tensor, rows, device)
+
+    monkeypatch.setattr(memory, "across", counted)
+    monkeypatch.setattr(memory.Near, "_far", lambda near, tensor: True)
+    monkeypatch.setattr(small, "_near", memory.Near(small.device))
+    found = engine.run(prepared, NGD)
+    assert torch.equal(found.r, expected.r)
+    assert torch.equal(found.answers[-1].probabilities, expected.answers[-1].probabilities)
+    assert len(set(brought)) == len(brought) > 0
+    brought.clear()
+    engine.run(prepared, dataclasses.replace(NGD, algorithm="kernel_regression"))
+    assert brought == []
+
+
+def test_ngd_lowers_the_neighbours_loss(engine, small):
+    dataset = engine.dataset
     assert 0 < len(engine.reference.correct) < 16
-    setting = Setting("ngd", k=3, steps=3, learning_rate=0.01, references="all")
-    done = engine.run(engine.prepare(dataset[:4]), setting)
+    done = engine.run(engine.prepare(dataset[:4]), NGD)
     assert torch.equal(done.r[:, 0], small.route(small.encode(dataset[:4])))
     assert (done.objective[:, -1] < done.objective[:, 0]).all()
     assert done.answers[-1].probabilities.isfinite().all()

@@ -265,9 +265,9 @@ def test_time_is_told_apart_by_what_it_went_to(tmp_path, clock):
     for run in runs.values():
         assert run.costs["encoding_seconds"] == 10 * shards  # once, for all of them
         assert run.costs["answer_seconds"] == shards
-    # The first loads the pictures, one of them twice, and encodes one to begin with.
+    # The first loads the pictures, and encodes one to begin with.
     asked = {name: run.costs["wall_seconds"] for name, run in runs.items()}
-    assert asked["base"] == 100 * (toy.SIZE + 1) + 10 * (shards + 1) + shards
+    assert asked["base"] == 100 * toy.SIZE + 10 * (shards + 1) + shards
     assert asked["uniform"] == 2 * shards
 
 

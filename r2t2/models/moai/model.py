@@ -69,7 +69,7 @@ class MoAI(Speaker):
         salt = f"{ARITHMETIC} {self.options} {self._auxiliary.fingerprint}"
         self.fingerprint = fingerprint(files, salt)
         self.notice = f"{always(path)} {self._auxiliary.notice}"
-        self._batches = Batches(self._room(config))
+        self._batches = Batches(self._room(config), self._near.give_up)
 
     @torch.no_grad()
     def encode(self, samples: Sequence[Sample]) -> Batch:

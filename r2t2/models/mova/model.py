@@ -77,7 +77,8 @@ class MoVA(Speaker):
         self.fingerprint = fingerprint(files, f"{ARITHMETIC} {self.options}")
         self.notice = always(path, missing(here))
         self.at_once = self.estimate.at_once
-        self._batches = Batches(min(MOST_AT_ONCE, free_memory(device) // self._taken))
+        room = free_memory(device) // self._taken
+        self._batches = Batches(min(MOST_AT_ONCE, room), self._near.give_up)
 
     @torch.no_grad()
     def encode(self, samples: Sequence[Sample]) -> Batch:

@@ -75,7 +75,7 @@ class Sparse(Speaker):
         self.notice = notice(name)
         # A pass holds an encoding, its copy, and the copy that has grown by the steered tokens.
         room = free_memory(device) // (4 * self.estimate.encoding)
-        self._batches = Batches(min(MOST_AT_ONCE, room))
+        self._batches = Batches(min(MOST_AT_ONCE, room), self._near.give_up)
         self.at_once = self.estimate.at_once
 
     @torch.no_grad()
