@@ -476,7 +476,7 @@ def exact_or_amortised(found: list[Run]) -> None:
     picked = both[variant]
     table = amortised.agreement(picked)
     told, error = amortised.fit(family[0].spec.reference)
-    cost = amortised.cost(picked, family, told)
+    cost = amortised.cost(picked, family, told, len(error))
     st.html(amortised.cards(table, cost))
     show.under(
         table,

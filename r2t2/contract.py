@@ -172,17 +172,6 @@ class RoutedModel(ABC):
     def answer(self, encoded: Batch, r: Float[Tensor, "batch sites experts"]) -> Answers:
         """The answers under `r`."""
 
-    def log_odds(
-        self, encoded: Batch, target: Batch, r: Float[Tensor, "batch sites experts"]
-    ) -> Float[Tensor, "batch answers"]:
-        """How much more probable other answers are than the target, log p(answer) - log p(target).
-
-        All answers that carry probability, so that the loss is log(1 + sum exp(log-odds)); those
-        that a sample does not allow, and the target itself, have minus infinity. A model need not
-        have it; then its losses cannot be fitted (`r2t2.fitted`).
-        """
-        raise NotImplementedError
-
     @property
     def experts(self) -> tuple[str, ...]:
         """Every expert's name once, in order of first appearance."""

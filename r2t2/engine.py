@@ -17,7 +17,7 @@ from torch import Tensor
 from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.controls import fit_constant, fit_router
 from r2t2.embedders import embed
-from r2t2.fitted import FittedLosses, require_log_odds
+from r2t2.fitted import FittedLosses
 from r2t2.memory import Kept, room
 from r2t2.reference import ReferenceSet
 from r2t2.rerouting import strategies
@@ -164,10 +164,8 @@ class Engine:
 
         Raises
         ------
-        FileNotFoundError, ValueError : as `FittedLosses.load` says, or the model's losses cannot
-            be fitted.
+        FileNotFoundError, ValueError : as `FittedLosses.load` says.
         """
-        require_log_odds(self.model)
         if self._folder is None:
             raise FileNotFoundError(
                 "this reference set lies nowhere, and so do no fitted losses of it; save it and "
@@ -331,10 +329,10 @@ class Engine:
         with torch.no_grad():
             return fitted(prepared.encoded)
 
-    def everything(self, references: References, first: int | None = None) -> tuple[Batch, Batch]:
-        """All references, or the first of them, encoded, and their targets."""
+    def everything(self, references: References) -> tuple[Batch, Batch]:
+        """All references, encoded, and their targets."""
         size = len(self.reference if references == "all" else self.reference.correct)
-        return split_target(self._memories[references](torch.arange(size)[:first]))
+        return split_target(self._memories[references](torch.arange(size)))
 
     def _search(self, prepared: Prepared, setting: Setting) -> Neighbours:
         references = self.references(setting)
@@ -381,17 +379,19 @@ class Engine:
     def _losses(self, neighbours: Neighbours, setting: Setting, device: torch.device) -> Losses:
         """The neighbours' losses as a function of the samples' `r`, all in one pass."""
         exact = self._exact(neighbours, setting)
-        parts: list[tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]] = []
+        parts: list[tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]] = []
 
-        def add(chosen: Tensor, losses: Callable[[Tensor], Callable[[Tensor], Tensor]]) -> None:
+        def add(
+            chosen: Tensor, losses: Callable[[Tensor], Callable[[Tensor, Tensor], Tensor]]
+        ) -> None:
             owner, slot = chosen.nonzero(as_tuple=True)
             if len(owner):
                 each = losses(neighbours.index[owner, slot])
                 parts.append((owner.to(device), slot.to(device), each))
 
-        def computed(index: Tensor) -> Callable[[Tensor], Tensor]:
+        def computed(index: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
             encoded, target = split_target(self._memories[setting.references](index))
-            return lambda r: self.model.loss(encoded, target, r)
+            return lambda r, owner: self.model.loss(encoded, target, r[owner])
 
         add(exact, computed)
         if setting.losses == "fitted":
@@ -404,7 +404,7 @@ class Engine:
         def losses(r: Float[Tensor, "batch sites experts"]) -> Float[Tensor, "batch neighbours"]:
             found = nothing + 0 * r.sum()
             for owner, slot, each in parts:
-                values = each(r[owner])
+                values = each(r, owner)
                 found = found.to(values.dtype).index_put((owner, slot), values)
             return found
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from r2t2 import fitted, studio
-from r2t2.contract import RoutedModel
+from r2t2 import fitted
 from r2t2.engine import Engine
 from r2t2.fitted import FittedLosses, anchors, fit
 from r2t2.rerouting.settings import PAPER, strategy
@@ -31,12 +30,6 @@ def engine():
     return own
 
 
-@pytest.fixture(scope="module")
-def shipped():
-    """The embedded model that ships, with its reference set and their fit."""
-    return studio.open_engine("mini", device="cpu")
-
-
 @pytest.fixture
 def folder(engine, tmp_path):
     engine.reference.save(tmp_path)
@@ -44,13 +37,20 @@ def folder(engine, tmp_path):
     return tmp_path
 
 
-def test_a_model_whose_log_odds_are_linear_is_fitted_exactly(engine):
+def test_losses_and_their_gradients_are_learned_where_they_were_not_looked_at(engine):
     made = engine.fitted
     assert bool(made.trusted.all())
-    assert float(made.error.max()) < 0.01
-    r = torch.rand(len(made.error), 2, 3).softmax(-1)
-    guessed = made.of(torch.arange(len(r)), torch.device("cpu"))(r)
-    assert torch.allclose(guessed, engine.model.loss(*engine.everything("all"), r), atol=0.01)
+    assert float(made.error.max()) < 0.03
+    generator = torch.Generator().manual_seed(3)
+    r = torch.randn(len(made.error), 2, 3, generator=generator).softmax(-1).requires_grad_()
+    every = torch.arange(len(r))
+    guessed = made.of(every, torch.device("cpu"))(r, every)
+    exact = engine.model.loss(*engine.everything("all"), r)
+    assert float((guessed - exact).detach().abs().mean()) < 0.04 * float(exact.detach().std())
+    slopes = [torch.autograd.grad(of.sum(), r)[0] for of in (guessed, exact)]
+    # Along the simplex, where alone descent can go.
+    off = (slopes[0] - slopes[1]) - (slopes[0] - slopes[1]).mean(-1, keepdim=True)
+    assert float(off.norm() / slopes[1].norm()) < 0.2
 
 
 @pytest.mark.parametrize("changes", [{}, {"references": "all"}, RANDOM])
@@ -58,9 +58,10 @@ def test_a_strategy_on_the_fit_goes_where_it_goes_on_the_exact_losses(engine, ch
     prepared = engine.prepare(toy.dataset()[:6])
     exact = engine.run(prepared, replace(toy.NGD, **changes))
     read = engine.run(prepared, replace(FITTED, **changes))
-    assert float((exact.r - exact.r[:, :1]).abs().max()) > 0.01
-    assert torch.allclose(read.r, exact.r, atol=5e-3)
-    assert torch.allclose(read.objective, exact.objective, atol=5e-3)
+    moved = (exact.r - exact.r[:, :1]).abs().mean()
+    assert float(moved) > 0.04
+    assert float((read.r - exact.r).abs().mean()) < 0.1 * float(moved)
+    assert float((read.objective - exact.objective).abs().mean()) < 0.05
 
 
 def test_only_badly_fitted_neighbours_cost_passes(engine):
@@ -74,7 +75,7 @@ def test_only_badly_fitted_neighbours_cost_passes(engine):
     dear = engine._exact(mixed.neighbours, FITTED).sum(-1)
     assert 0 < int(dear.sum()) < dear.numel() * FITTED.k
     assert mixed.cost.forward.tolist() == [2 + (FITTED.steps + 1) * int(n) for n in dear]
-    assert torch.allclose(mixed.r, exact.r, atol=5e-3)
+    assert float((mixed.r - exact.r).abs().mean()) < 0.01
 
 
 def test_a_badly_fitted_neighbour_has_its_exact_loss(engine):
@@ -84,11 +85,66 @@ def test_a_badly_fitted_neighbour_has_its_exact_loss(engine):
     assert torch.equal(engine.run(prepared, FITTED).r, engine.run(prepared, toy.NGD).r)
 
 
-def test_the_rest_of_the_answers_counts_as_one_rival(engine):
-    encoded, target = engine.everything("all")
-    few = fit(engine.model, engine.reference, encoded, target, rivals=1)
-    assert few.weights.shape[1] == 1
-    assert float(few.error.mean()) < 0.1
+def test_the_same_seed_makes_the_same_fit_at_whatever_cost(engine):
+    def made(seed):
+        every = engine.everything("all")
+        return fit(engine.model, engine.reference, *every, 10, seed=seed)
+
+    first, again = made(0), made(0)
+    assert first.fingerprint == again.fingerprint != made(1).fingerprint
+    slower = replace(first, built={**first.built, "seconds": 1e6})
+    assert slower.fingerprint == first.fingerprint
+
+
+def test_a_fit_tells_what_it_cost(engine, monkeypatch):
+    rows = []
+    loss = toy.Toy.loss
+
+    def counted(self, encoded, target, r):
+        rows.append(len(r))
+        return loss(self, encoded, target, r)
+
+    monkeypatch.setattr(toy.Toy, "loss", counted)
+    built = fit(engine.model, engine.reference, *engine.everything("all"), 10).built
+    assert built["forward"] == sum(rows) / len(engine.reference) == 10 + fitted.HELD_OUT
+    assert built["backward"] == 10
+    assert built["seconds"] > 0
+
+
+def test_progress_is_told_to_the_end(engine):
+    told = []
+    fit(
+        engine.model,
+        engine.reference,
+        *engine.everything("all"),
+        10,
+        report=lambda done, total: told.append(done / total),
+    )
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+@pytest.mark.parametrize("loss", [0.0, 1e-9, 1e-3, 0.7, 30.0, 1e4])
+def test_a_margin_is_the_log_odds_of_everything_else_for_any_loss(loss):
+    margin = fitted._margin(torch.tensor(loss))
+    assert margin.isfinite()
+    assert float(torch.nn.functional.softplus(margin)) == pytest.approx(loss, rel=1e-3, abs=1e-4)
+
+
+def test_products_are_left_out_where_they_were_more_than_the_equations():
+    assert fitted.width(3, 7, 96) == 1 + 21 + 231
+    assert fitted.width(3, 7, 5) == 1 + 21
+    assert fitted.width(32, 64, 96) == 1 + 2048
+    r = torch.rand(4, 2, 3).softmax(-1)
+    for width in (7, 28):
+        assert fitted.features(r, width).shape == (4, width)
+
+
+def test_a_gradient_counts_along_the_simplex_and_without_padding():
+    there = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
+    gradient = torch.tensor([[1.0, 2.0, 3.0], [5.0, 7.0, 100.0]])
+    along = torch.tensor([[-1.0, 0.0, 1.0], [-1.0, 1.0, 0.0]])
+    assert torch.equal(fitted._tangent(gradient, there), along)
 
 
 def test_anchors_are_on_the_simplex_and_leave_padding_at_zero():
@@ -105,6 +161,7 @@ def test_anchors_are_on_the_simplex_and_leave_padding_at_zero():
 def test_a_stored_fit_is_read_as_it_was(engine, folder):
     found = FittedLosses.load(folder, engine.reference)
     assert found.fingerprint == engine.fitted.fingerprint
+    assert found.built == engine.fitted.built
     assert torch.equal(found.weights, engine.fitted.weights)
     assert {path.name for path in folder.glob("fit*")} == set(STORED)
 
@@ -146,15 +203,6 @@ def test_a_reference_set_without_a_fit_says_how_to_make_one(engine, tmp_path):
     assert opened.lacking(toy.NGD) == ""
 
 
-def test_a_model_that_tells_no_odds_is_refused(engine, monkeypatch, tmp_path):
-    monkeypatch.setattr(toy.Toy, "log_odds", RoutedModel.log_odds)
-    with pytest.raises(ValueError, match="cannot be fitted"):
-        fit(engine.model, engine.reference, *engine.everything("all"))
-    opened = Engine(engine.model, engine.reference, engine.dataset, tmp_path)
-    with pytest.raises(ValueError, match="cannot be fitted"):
-        opened.run(engine.prepare(toy.dataset()[:1]), FITTED)
-
-
 def test_a_run_on_the_fit_is_told_apart_by_the_fit(engine):
     def spec(setting):
         return RunSpec.of(engine, toy.dataset(), 0, "ngd", setting, "ends", 4)
@@ -177,12 +225,3 @@ def test_the_runs_that_ship_keep_their_ids():
     for run in runs:
         assert run.folder.name.endswith(run.spec.id[:10])
         assert run.spec.id == run.manifest["id"]
-
-
-def test_the_embedded_models_log_odds_make_up_its_loss(shipped):
-    samples = shipped.dataset[:8]
-    encoded, target = shipped.model.encode(samples), shipped.model.target(samples)
-    r = shipped.model.route(encoded)
-    odds = shipped.model.log_odds(encoded, target, r)
-    summed = torch.nn.functional.softplus(odds.logsumexp(-1))
-    assert torch.allclose(summed, shipped.model.loss(encoded, target, r), atol=1e-5)

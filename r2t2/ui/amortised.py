@@ -91,17 +91,20 @@ def fit(reference: str) -> tuple[dict[str, Any], Float[np.ndarray, " references"
     return told(reference_folder(reference))
 
 
-def cost(found: Sequence[Both], base: Sequence[Run], told: dict[str, Any]) -> Cost:
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=runs.BY_CONTENT)
+def cost(found: Sequence[Both], base: Sequence[Run], told: dict[str, Any], references: int) -> Cost:
     """What the strategies cost in these runs.
 
     Parameters
     ----------
-    base : runs of base on the same samples.
+    base : runs of the same model and seed, base's among them.
     told : of the fit.
+    references : how many were fitted.
     """
     from r2t2.runs.store import costs_table
 
-    every = [*base, *(run for both in found for run in both)]
+    every = [run for run in base if run.spec.strategy == "base"]
+    every += [run for both in found for run in both]
     table = performance.beside_base(costs_table(every)).set_index("id")
     exact, fitted = (table.loc[[both[i].id for both in found]] for i in (0, 1))
     return Cost(
@@ -112,8 +115,8 @@ def cost(found: Sequence[Both], base: Sequence[Run], told: dict[str, Any]) -> Co
         ),
         (exact["seconds_over"].median(), fitted["seconds_over"].median()),
         (
-            told["references"] * (told["forward"] + 2 * told["backward"]),
-            told["seconds"],
+            references * (told["built"]["forward"] + 2 * told["built"]["backward"]),
+            told["built"]["seconds"],
         ),
     )
 

@@ -55,10 +55,6 @@ class Toy(RoutedModel):
         chosen = target.tensors["colour"][:, None]
         return -self._logits(encoded, r).log_softmax(-1).gather(1, chosen)[:, 0]
 
-    def log_odds(self, encoded, target, r):
-        logits, label = self._logits(encoded, r), target.tensors["colour"][:, None]
-        return (logits - logits.gather(1, label)).scatter(1, label, -torch.inf)
-
     def answer(self, encoded, r):
         return Answers([COLOURS] * len(r), self._logits(encoded, r).softmax(-1))
 
@@ -91,7 +87,8 @@ def engine():
     """The toy model with a reference set of 60 samples."""
     model, references = Toy(), dataset("references", 60)
     made = Engine(model, reference.build(model, references, 0, "wordllama"), references)
-    made.fitted = fitted.fit(model, made.reference, *made.everything("all"), ridge=1e-6)
+    every = made.everything("all")
+    made.fitted = fitted.fit(model, made.reference, *every, ridge=1e-6)
     return made
 
 

@@ -116,16 +116,6 @@ class Mini(RoutedModel):
         logits = self._logits(encoded, r)
         return F.cross_entropy(logits, target.tensors["answer"], reduction="none")
 
-    def log_odds(
-        self, encoded: Batch, target: Batch, r: Float[Tensor, "batch sites experts"]
-    ) -> Float[Tensor, "batch answers"]:
-        label = target.tensors["answer"][:, None]
-        logits = self._logits(encoded, r)
-        odds = logits - logits.gather(1, label)
-        return odds.masked_fill(~encoded.tensors["allowed"], -torch.inf).scatter(
-            1, label, -torch.inf
-        )
-
     def answer(self, encoded: Batch, r: Float[Tensor, "batch sites experts"]) -> Answers:
         with torch.no_grad():
             probabilities = self._logits(encoded, r).softmax(-1)
