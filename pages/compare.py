@@ -502,7 +502,8 @@ def exact_or_amortised(found: list[Run]) -> None:
             pd.DataFrame({"reference": range(len(error)), "error": error}),
             "amortised-error",
             f"Mean distance of each of the {len(error):,} references' fitted losses from the exact "
-            "ones, at routings that were not fitted. " + amortised.beyond(error, told["threshold"]),
+            "ones, at routings on descents that were not fitted. "
+            + amortised.beyond(error, told["threshold"]),
         )
     show.table(
         pd.DataFrame(

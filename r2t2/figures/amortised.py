@@ -36,7 +36,12 @@ def accuracy_pairs(table: pd.DataFrame) -> go.Figure:
             y=table["benchmark"],
             name=name,
             mode="markers",
-            marker={"color": colour, "size": 10, "symbol": symbol, "line": {"width": 2}},
+            marker={
+                "color": colour,
+                "size": 10,
+                "symbol": symbol,
+                "line": {"width": 2, "color": colour},
+            },
             customdata=table[["difference", "same_answer"]],
             hovertemplate="%{y}, " + name + ": %{x:.1f} %<br>difference %{customdata[0]:+.1f} "
             "points, same answer %{customdata[1]:.1f} %<extra></extra>",

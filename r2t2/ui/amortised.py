@@ -125,11 +125,10 @@ def beyond(error: Float[np.ndarray, " references"], threshold: float) -> str:
     """How many references keep their exact losses, as a sentence."""
     count = int((error > threshold).sum())
     if not count:
-        return f"None is beyond {threshold:g} nats, where the model would compute the loss itself."
-    return (
-        f"{count:,} are beyond {threshold:g} nats: as neighbours their losses are computed by the "
-        "model, as NGD does."
-    )
+        return (
+            f"None is beyond {threshold:.1f} nats, where the model would compute the loss itself."
+        )
+    return f"Of {count:,}, beyond {threshold:.1f} nats, the model computes the loss itself."
 
 
 def cards(table: pd.DataFrame, cost: Cost) -> str:
@@ -151,8 +150,8 @@ def cards(table: pd.DataFrame, cost: Cost) -> str:
         ),
         "Time over base": (_times(fast), {"exact": _times(exact)}),
         "Passes of a sample": (
-            f"{cost.passes[2]:,.0f}",
-            {"exact": f"{cost.passes[1]:,.0f}", "base": f"{cost.passes[0]:,.0f}"},
+            f"{cost.passes[2]:.3g}",
+            {"exact": f"{cost.passes[1]:.3g}", "base": f"{cost.passes[0]:.3g}"},
         ),
         "Samples until paid back": (
             f"{cost.break_even:,.0f}" if np.isfinite(cost.break_even) else "never",

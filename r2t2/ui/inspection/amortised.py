@@ -126,8 +126,8 @@ def neighbours(case: Case, both: dict[str, Frames], exact: Setting) -> None:
         shown,
         "amortised-neighbours",
         "Losses in nats under the router's own r. The mean error is that of the neighbour's fit at "
-        "routings that it was not fitted to; beyond "
-        f"{fit.manifest['threshold']:g} nats the model computes the loss itself.",
+        "routings on descents that it was not fitted to; beyond "
+        f"{fit.manifest['threshold']:.1f} nats the model computes the loss itself.",
         height="content",
         column_config={
             name: number(format="%.3f")
