@@ -1,7 +1,7 @@
-"""Prints how often amortised strategies answer as exact ones: `python -m docs.agreement [RUNS]`.
+"""Prints how often other runs answer as those of exact strategies: `python -m docs.agreement`.
 
-Exact runs are read from the run cache, those compared with them from it or from the folder RUNS.
-Of runs with a limit the samples that both have are compared.
+The others are the amortised strategies' runs, or with `python -m docs.agreement RUNS` those in a
+folder. Compared are the samples of seed 0 that both have, on benchmarks that both were run on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from r2t2.paths import runs_folder
 from r2t2.rerouting.settings import AMORTISED
-from r2t2.runs.selection import best, default_runs, variant
+from r2t2.runs.selection import best, variant
 from r2t2.runs.store import Run, list_runs
 
 COLUMNS = ["sample", "answer", "correct"]
@@ -30,26 +30,23 @@ def agreement(exact: Run, other: Run) -> tuple[float, float, float, int]:
 def main(folder: Path) -> None:
     """One table per compared variant."""
     exact = {
-        (run.spec.benchmark, run.spec.strategy): run
-        for run in default_runs(list_runs(runs_folder()))
+        (run.spec.benchmark, variant(run.spec)): run
+        for run in best(list_runs(runs_folder()))
         if run.spec.seed == 0
     }
-    compared: dict[str, list[Run]] = {}
-    for run in best(list_runs(folder)):
-        of = run.spec
-        if of.seed == 0 and (folder != runs_folder() or of.strategy in AMORTISED):
-            compared.setdefault(variant(run.spec), []).append(run)
-    for name, runs in compared.items():
-        base = runs[0].spec.strategy.removesuffix("_amortised")
+    compared: dict[tuple[str, str], list[tuple[str, float, float, float, int]]] = {}
+    for run in sorted(best(list_runs(folder)), key=lambda run: run.spec.benchmark):
+        of, base = run.spec, run.spec.strategy.removesuffix("_amortised")
+        wanted = folder != runs_folder() or of.strategy in AMORTISED
+        if wanted and of.seed == 0 and (of.benchmark, base) in exact:
+            row = agreement(exact[of.benchmark, base], run)
+            compared.setdefault((base, variant(of)), []).append((of.benchmark, *row))
+    for (base, name), rows in compared.items():
         print(f"\n| benchmark | {base}, % | {name}, % | same answer, % | n |")
         print("| --- | ---: | ---: | ---: | ---: |")
-        rows = []
-        for run in sorted(runs, key=lambda run: run.spec.benchmark):
-            row = agreement(exact[run.spec.benchmark, base], run)
-            rows.append(row)
-            print("| {} | {:.1f} | {:.1f} | {:.1f} | {} |".format(run.spec.benchmark, *row))
-        means, count = np.mean([row[:3] for row in rows], axis=0), sum(row[3] for row in rows)
-        print("| mean | {:.1f} | {:.1f} | {:.1f} | {} |".format(*means, count))
+        means = np.mean([row[1:4] for row in rows], axis=0)
+        for row in [*rows, ("mean", *means, sum(row[4] for row in rows))]:
+            print("| {} | {:.1f} | {:.1f} | {:.1f} | {} |".format(*row))
 
 
 if __name__ == "__main__":

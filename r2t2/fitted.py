@@ -41,8 +41,8 @@ HELD_OUT = 12
 # What a component of a gradient weighs beside a value.
 _GRADIENT = 0.05
 _TENSORS, _MANIFEST = "fit.safetensors", "fit.json"
-# Below it, in nats, a loss is rounding.
-_LEAST = 1e-5
+# In nats: below, a loss is rounding; above, its weights would not fit into float16.
+_LEAST, _MOST = 1e-5, 1e3
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,7 @@ def _losses(
 
 def _margin(loss: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """log(exp(loss) - 1): the log-odds of everything else against the label."""
-    loss = loss.double().clamp_min(_LEAST)
+    loss = loss.double().clamp(_LEAST, _MOST)
     return loss + (-torch.expm1(-loss)).log()
 
 

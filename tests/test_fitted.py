@@ -124,11 +124,19 @@ def test_progress_is_told_to_the_end(engine):
     assert told[-1] == 1
 
 
-@pytest.mark.parametrize("loss", [0.0, 1e-9, 1e-3, 0.7, 30.0, 1e4])
+@pytest.mark.parametrize("loss", [0.0, 1e-9, 1e-3, 0.7, 30.0, 900.0])
 def test_a_margin_is_the_log_odds_of_everything_else_for_any_loss(loss):
     margin = fitted._margin(torch.tensor(loss))
     assert margin.isfinite()
     assert float(torch.nn.functional.softplus(margin)) == pytest.approx(loss, rel=1e-3, abs=1e-4)
+
+
+def test_a_loss_beyond_all_bounds_fits_into_float16():
+    loss = torch.tensor(1e30, requires_grad=True)
+    margin = fitted._margin(loss)
+    margin.backward()
+    assert margin.half().isfinite()
+    assert loss.grad.isfinite()
 
 
 def test_products_are_left_out_where_they_were_more_than_the_equations():
