@@ -523,8 +523,11 @@ def exact_or_amortised(found: list[Run]) -> None:
         "points, with its paired interval. Same outcome: both right or both wrong.",
         height="content",
         column_config={
-            name: st.column_config.NumberColumn(name, format="%.1f %%")
-            for name in ("exact", "amortised", "same answer", "same outcome")
+            "n": st.column_config.NumberColumn("n", format="localized"),
+            **{
+                name: st.column_config.NumberColumn(name, format="%.1f %%")
+                for name in ("exact", "amortised", "same answer", "same outcome")
+            },
         },
     )
 
