@@ -1,8 +1,10 @@
 """Measures MoAI with random weights: `python -m docs.moai` on a GPU, `--tiny` anywhere.
 
 Makes a checkpoint of the size of MoAI-7B in a temporary folder (about 17 GB; weights are random,
-so no answer means anything), loads it as a user would, builds a reference set, and prints memory,
-seconds and operations of the base model and of NGD (k = 5, 10 steps), beside the paper's 6.8.
+so no answer means anything), loads it as a user would, builds a reference set and fits its losses,
+and prints memory, seconds and operations of the base model, of NGD (k = 5, 10 steps) and of
+amortised NGD, beside the paper's 6.8, and what share of the device's ceiling they reach: of the
+operations per second that a product of large square matrices has on it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import io
 import json
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from r2t2 import reference
 from r2t2.engine import Engine
 from r2t2.estimate import size
+from r2t2.fitted import fit
 from r2t2.models import load_model, resolve_device
 from r2t2.models.moai.config import Config, Resampler, Vision
 from r2t2.models.moai.network import Network
@@ -161,6 +164,10 @@ def measured(
     ngd, ngd_operations = _timed(
         device, lambda: engine.run(engine.prepare(samples), setting, False)
     )
+    engine.fitted = fit(model, engine.reference, *engine.everything("all"), count=8)
+    fitted = replace(setting, losses="fitted")
+    amortised, _ = _timed(device, lambda: engine.run(engine.prepare(samples), fitted, False))
+    ceiling = _ceiling(device)
     kept = sum(tensor.nbytes for tensor in model.encode(samples[:1]).tensors.values())
     return {
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else device,
@@ -172,20 +179,35 @@ def measured(
         "base": f"{base / count:.3f} s and {base_operations / count:.3g} operations",
         f"NGD ({steps} steps)": f"{ngd / count:.3f} s and {ngd_operations / count:.3g} operations",
         "NGD / base, seconds": f"{ngd / base:.1f}",
+        "amortised NGD / base, seconds": f"{amortised / base:.1f} (8 routings of each reference: "
+        f"{engine.fitted.built['seconds']:.1f} s)",
         "NGD / base, operations": f"{ngd_operations / base_operations:.1f} (the paper: {PAPER})",
+        "ceiling": f"{ceiling:.3g} operations/s",
+        "share of it, base": f"{base_operations / base / ceiling:.1%}",
+        "share of it, NGD": f"{ngd_operations / ngd / ceiling:.1%}",
     }
 
 
 def _timed(device: str, work) -> tuple[float, int]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    settle = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     work()  # once, so that nothing is set up while it is timed
+    settle()
     started = time.perf_counter()
     work()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
+    settle()
     seconds = time.perf_counter() - started
     with FlopCounterMode(display=False) as counter:
         work()
     return seconds, counter.get_total_flops()
+
+
+def _ceiling(device: str) -> float:
+    """Operations per second of a product of square matrices: what dense layers could reach."""
+    cuda = device.startswith("cuda")
+    width, kind = (8192, torch.bfloat16) if cuda else (1024, torch.float32)
+    square = torch.randn(width, width, device=device, dtype=kind)
+    seconds, operations = _timed(device, lambda: [square @ square for _ in range(10)])
+    return operations / seconds
 
 
 def _peak(device: str) -> str:

@@ -13,10 +13,11 @@ import pandas as pd
 
 from r2t2.analysis.results import MEAN, results_table
 from r2t2.paths import runs_folder
-from r2t2.rerouting.settings import STRATEGIES
+from r2t2.rerouting.settings import COMPARED, CONTROLS
 from r2t2.runs.selection import default_runs
 from r2t2.runs.store import list_runs, runs_table
 
+NAMES = (*COMPARED, *CONTROLS)
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
@@ -35,7 +36,7 @@ def tables(table: pd.DataFrame) -> dict[str, str]:
             f"{row.right_to_wrong:.1f}",
             f"{row.oracle_share:.0f} %",
         ]
-        for name in STRATEGIES
+        for name in NAMES
         for row in [mean.loc[name]]
     ]
     head = [
@@ -52,10 +53,10 @@ def tables(table: pd.DataFrame) -> dict[str, str]:
     by = table.set_index(["benchmark", "strategy"])["accuracy"]
     benchmarks = [name for name in dict.fromkeys(table["benchmark"]) if name != MEAN]
     wide = [
-        [benchmark, *(f"{by[benchmark, name]:.1f}" for name in STRATEGIES)]
+        [benchmark, *(f"{by[benchmark, name]:.1f}" for name in NAMES)]
         for benchmark in [*benchmarks, MEAN]
     ]
-    names = [name.replace("_", " ").replace(" neighbours", "") for name in STRATEGIES]
+    names = [name.replace("_", " ").replace(" neighbours", "") for name in NAMES]
     return {
         "mean": _markdown(head, rows),
         "benchmarks": _markdown(["benchmark", *names], wide),

@@ -9,7 +9,7 @@ import streamlit as st
 from r2t2.figures.style import label
 from r2t2.ui import engine, references, settings, show
 from r2t2.ui.engine import Ask
-from r2t2.ui.inspection import answers, choose, export, hand, neighbours, space, steps
+from r2t2.ui.inspection import amortised, answers, choose, export, hand, neighbours, space, steps
 from r2t2.ui.inspection.case import Case
 from r2t2.ui.state import bound, framed, get
 
@@ -21,6 +21,7 @@ VIEWS = {
     "Neighbours": neighbours.section,
     "Where r went": space.section,
     "By hand": hand.section,
+    "Exact or amortised": amortised.section,
 }
 
 

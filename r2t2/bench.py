@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from operator import eq
 from typing import Any
 
 import torch
@@ -14,11 +16,13 @@ from torch import Tensor
 from r2t2.contract import RoutedModel
 from r2t2.data import world
 from r2t2.engine import Engine
+from r2t2.peak import watch
 from r2t2.rerouting.descent import learning_rate, project
-from r2t2.rerouting.settings import COMPARED, PAPER, Setting, strategy
+from r2t2.rerouting.settings import AMORTISED, COMPARED, PAPER, Setting, strategy
 from r2t2.samples import Sample
 
-STRATEGIES = ("mode_finding", "kernel_regression", "ngd", "ngd_paper", "oracle")
+# The hungriest last: memory that one took may stay the process's, and count for the next.
+STRATEGIES = ("mode_finding", "oracle", "kernel_regression", "ngd_paper", "ngd")
 # Those that are also timed one sample at a time.
 ALONE = ("ngd", "ngd_paper")
 # The paper's table 4, FLOPs of each method over the base model's 9.9 T (MoAI-7B, MMBench).
@@ -84,22 +88,20 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
     Everything is timed in turn, `repeats` times; a ratio is the median of the turns' own
     ratios, so that what else the machine does falls on both of its sides. Seconds are medians
     per sample, from images and questions to answers, the references being encoded already and
-    all pictures loaded.
+    all pictures loaded. What fitting the references took is told as it was noted then, and with
+    it how many samples must be re-routed until the amortised way has saved as much.
     """
     samples = list(world.dataset("general")[:batch])
     for sample in samples:
         _ = sample.image
     few, one = samples[:4], samples[:1]
     preset = engine.model.preset
+    amortised = tuple(n for n in AMORTISED if not engine.lacking(strategy(n, preset)))
+    strategies, alone = (*amortised, *STRATEGIES), (*amortised, *ALONE)
 
-    def base(samples: list[Sample]) -> Callable[[], object]:
-        def work() -> None:
-            prepared = engine.prepare(samples)
-            engine.model.answer(prepared.encoded, prepared.r)
-
-        return work
-
-    def rerouted(name: str, samples: list[Sample]) -> Callable[[], object]:
+    def answered(name: str, samples: list[Sample]) -> Callable[[], object]:
+        if name == "base":
+            return lambda: _base(engine, samples)
         setting = strategy(name, preset)
         return lambda: engine.run(engine.prepare(samples), setting, trace=False)
 
@@ -109,16 +111,12 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
             engine.run(prepared, strategy(name, preset))
 
     work: dict[str, Callable[[], object]] = {
-        "base": base(samples),
-        "base alone": base(one),
-        **{name: rerouted(name, samples) for name in STRATEGIES},
-        **{f"{name} alone": rerouted(name, one) for name in ALONE},
+        **{name: answered(name, samples) for name in ("base", *strategies)},
+        **{f"{name} alone": answered(name, one) for name in ("base", *alone)},
         "yardstick": lambda: yardstick(engine, few, PAPER),
         "five": five,
     }
-    for once in work.values():
-        once()
-    engine.settle()
+    memory = {name: _peak(engine, once) for name, once in work.items()}
     turns = [{name: _seconds(engine, once) for name, once in work.items()} for _ in range(repeats)]
 
     def median(value: Callable[[dict[str, float]], float]) -> float:
@@ -127,27 +125,64 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
     def row(name: str, value: float, unit: str) -> dict[str, Any]:
         return {"name": name, "value": value, "unit": unit}
 
-    def over_base(name: str) -> float:
-        return median(lambda turn: turn[name] / turn["base"])
-
-    def over_base_alone(name: str) -> float:
-        return median(lambda turn: turn[f"{name} alone"] / turn["base alone"])
+    def over(name: str, base: str) -> float:
+        return median(lambda turn: turn[name] / turn[base])
 
     slow, fast = len(few), len(samples)
     speedup = median(lambda turn: (turn["yardstick"] / slow) / (turn["ngd_paper"] / fast))
     difference = engine.run(engine.prepare(few), PAPER, trace=False).r[:, -1] - yardstick(
         engine, few, PAPER
     )
-    return [
+    rows = [
         row("base_seconds_per_sample", median(lambda turn: turn["base"]) / fast, "s"),
         row("base_seconds_batch_1", median(lambda turn: turn["base alone"]), "s"),
-        *(row(f"{name}_over_base", over_base(name), "x") for name in STRATEGIES),
-        *(row(f"{name}_over_base_batch_1", over_base_alone(name), "x") for name in ALONE),
+        *(row(f"{name}_over_base", over(name, "base"), "x") for name in strategies),
+        *(
+            row(f"{name}_over_base_batch_1", over(f"{name} alone", "base alone"), "x")
+            for name in alone
+        ),
+    ]
+    if amortised:
+        took = engine.fitted.built["seconds"]
+        saved = median(lambda turn: turn["ngd"] - turn["ngd_amortised"]) / fast
+        rows += [
+            *(row(f"{name}_same_answer", agreement(engine, name), "%") for name in amortised),
+            row("fit_seconds", took, "s"),
+            row("fit_break_even", took / saved, "samples"),
+        ]
+    rows += [
         row("ngd_speedup_over_yardstick", speedup, "x"),
         row("yardstick_max_difference", float(difference.abs().max()), "r"),
         row("five_answers_one_sample", median(lambda turn: turn["five"]), "s"),
-        *(
-            row(f"paper_{name}_over_base_flops", ratio, "x")
-            for name, ratio in PAPER_OVER_BASE.items()
-        ),
     ]
+    told = {name: memory[name] for name in ("base", *strategies)}
+    rows += [row(f"{n}_peak_memory", peak / 2**20, "MiB") for n, peak in told.items() if peak]
+    paper = [
+        row(f"paper_{name}_over_base_flops", value, "x") for name, value in PAPER_OVER_BASE.items()
+    ]
+    return [*rows, *paper]
+
+
+def agreement(engine: Engine, amortised: str, count: int = 256) -> float:
+    """Percent of a benchmark's first samples with the exact strategy's answer."""
+    setting = strategy(amortised, engine.model.preset)
+    prepared = engine.prepare(world.dataset("general")[:count])
+    fitted, exact = (
+        engine.run(prepared, replace(setting, losses=losses), trace=False).answers[-1].texts
+        for losses in ("fitted", "exact")
+    )
+    return 100 * sum(map(eq, fitted, exact)) / len(exact)
+
+
+def _base(engine: Engine, samples: list[Sample]) -> None:
+    prepared = engine.prepare(samples)
+    engine.model.answer(prepared.encoded, prepared.r)
+
+
+def _peak(engine: Engine, work: Callable[[], object]) -> int | None:
+    """What work takes of memory at most, the second time: nothing is set up or kept any more."""
+    work()
+    engine.settle()
+    peak = watch(str(engine.model.device))
+    work()
+    return peak()

@@ -311,6 +311,40 @@ def build_reference(
         _overlap(name, benchmark)
 
 
+@reference_app.command("fit")
+def fit_reference(
+    model: Model = "mini",
+    reference: Annotated[str | None, typer.Option(help="A reference set by name.")] = None,
+    anchors: Annotated[
+        int | None,
+        typer.Option(min=2, help="Routings to fit at; the usual number if left out."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Fit each reference's loss as a function of routing, for the amortised strategies.
+
+    Every reference goes through the model, forward and backward, once per routing.
+    """
+    from r2t2 import fitted, studio
+
+    name = reference or reference_name(model)
+    engine = studio.open_engine(model, name, device)
+    with _progress() as report:
+        made = fitted.fit(
+            engine.model,
+            engine.reference,
+            *engine.everything("all"),
+            count=anchors or fitted.ANCHORS,
+            report=lambda done, total: report("fitting losses", done, total, ""),
+        )
+    made.save(reference_folder(name))
+    err.print(
+        f"{name}: {int(made.trusted.sum())} of {len(made.trusted)} fits are trusted, median error "
+        f"{float(made.error.median()):.3f} nats; {made.built['forward']} passes each, "
+        f"{made.built['seconds']:.0f} s"
+    )
+
+
 @app.command()
 def run(
     strategy_name: Annotated[

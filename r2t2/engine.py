@@ -5,17 +5,19 @@ from __future__ import annotations
 import pathlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.controls import fit_constant, fit_router
 from r2t2.embedders import embed
+from r2t2.fitted import FittedLosses
 from r2t2.memory import Kept, room
 from r2t2.reference import ReferenceSet
 from r2t2.rerouting import strategies
@@ -131,7 +133,7 @@ class Engine:
     model : on its device.
     reference : built with the same model.
     dataset : the samples that the reference set was built from.
-    folder : where the reference set lies; what is dear to encode is kept there.
+    folder : where the reference set lies; its fitted losses, and what is dear to encode, are there.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class Engine:
         self.model = model
         self.reference = reference
         self.dataset = dataset
+        self._folder = folder
         kept = None
         if folder and model.dear:
             # Of other weights, or of other data under the same name, encodings are others.
@@ -154,6 +157,32 @@ class Engine:
             "correct": Memory(model, reference.correct, dataset, kept),
         }
         self._fitted: dict[tuple[object, ...], object] = {}
+
+    @cached_property
+    def fitted(self) -> FittedLosses:
+        """The references' fitted losses, read when a setting first asks for them.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError : as `FittedLosses.load` says.
+        """
+        if self._folder is None:
+            raise FileNotFoundError(
+                "this reference set lies nowhere, and so do no fitted losses of it; save it and "
+                "open it by name"
+            )
+        return FittedLosses.load(self._folder, self.reference)
+
+    def lacking(self, setting: Setting) -> str:
+        """Why a setting cannot be run on any sample, in words; empty where it can."""
+        if setting.algorithm == "finetuned_router" and self.model.router is None:
+            return "its router cannot be fine-tuned"
+        if setting.options.get("losses") == "fitted":
+            try:
+                _ = self.fitted
+            except (FileNotFoundError, ValueError) as error:
+                return str(error)
+        return ""
 
     def references(self, setting: Setting) -> ReferenceSet:
         """The part of the reference set that a setting listens to."""
@@ -267,15 +296,16 @@ class Engine:
         weights = neighbours.weights.to(r.device)
         losses = self._losses(neighbours, setting, r.device)
         found = neighbours.present.sum(-1)
+        dear = self._exact(neighbours, setting).sum(-1)
         if setting.algorithm == "kernel_regression":
             own = self.references(setting).r[neighbours.index.numpy()]
             near = torch.from_numpy(own).to(r.device)
             path = strategies.kernel_regression(losses, weights, r, near, setting)
             tried = setting.steps + 1 if setting.search else 2
-            passes = once + tried * found, none
+            passes = once + tried * dear, none
         else:
             path = strategies.ngd(losses, weights, r, setting)
-            passes = once + (setting.steps + 1) * found, setting.steps * found
+            passes = once + (setting.steps + 1) * dear, setting.steps * dear
         alone = (found == 0).to(r.device)
         objective = path.objective.masked_fill(alone[:, None], torch.nan)
         return neighbours, Path(path.r, objective, path.losses), passes
@@ -333,21 +363,50 @@ class Engine:
         assert last is not None
         return last, path
 
+    def _exact(self, neighbours: Neighbours, setting: Setting) -> Bool[Tensor, "batch neighbours"]:
+        """The neighbours whose losses the model has to compute: all, or those fitted badly."""
+        if setting.losses == "exact":
+            return neighbours.present
+        return neighbours.present & ~self.fitted.trusted[self.rows(neighbours.index, setting)]
+
+    def rows(self, index: Int[Tensor, "*shape"], setting: Setting) -> Int[Tensor, "*shape"]:
+        """Positions among a setting's references -> among all."""
+        if setting.references == "all":
+            return index
+        kept = self.reference.table["correct"].to_numpy().nonzero()[0]
+        return torch.from_numpy(kept)[index]
+
     def _losses(self, neighbours: Neighbours, setting: Setting, device: torch.device) -> Losses:
         """The neighbours' losses as a function of the samples' `r`, all in one pass."""
-        owner, slot = neighbours.present.nonzero(as_tuple=True)
-        if len(owner) == 0:
-            nothing = torch.zeros(neighbours.index.shape, device=device)
-            return lambda r: nothing + 0 * r.sum()
-        encoded, target = split_target(
-            self._memories[setting.references](neighbours.index[owner, slot])
-        )
-        owner, slot = owner.to(device), slot.to(device)
-        shape = neighbours.index.shape
+        exact = self._exact(neighbours, setting)
+        parts: list[tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]] = []
+
+        def add(
+            chosen: Tensor, losses: Callable[[Tensor], Callable[[Tensor, Tensor], Tensor]]
+        ) -> None:
+            owner, slot = chosen.nonzero(as_tuple=True)
+            if len(owner):
+                each = losses(neighbours.index[owner, slot])
+                parts.append((owner.to(device), slot.to(device), each))
+
+        def computed(index: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+            encoded, target = split_target(self._memories[setting.references](index))
+            return lambda r, owner: self.model.loss(encoded, target, r[owner])
+
+        add(exact, computed)
+        if setting.losses == "fitted":
+            add(
+                neighbours.present & ~exact,
+                lambda index: self.fitted.of(self.rows(index, setting), device),
+            )
+        nothing = torch.zeros(neighbours.index.shape, device=device)
 
         def losses(r: Float[Tensor, "batch sites experts"]) -> Float[Tensor, "batch neighbours"]:
-            each = self.model.loss(encoded, target, r[owner])
-            return each.new_zeros(shape).index_put((owner, slot), each)
+            found = nothing + 0 * r.sum()
+            for owner, slot, each in parts:
+                values = each(r, owner)
+                found = found.to(values.dtype).index_put((owner, slot), values)
+            return found
 
         return losses
 

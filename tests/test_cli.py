@@ -10,6 +10,7 @@ import pytest
 from r2t2 import bench, cli
 from r2t2.data import world
 from r2t2.paths import cache_folder, jobs_folder
+from r2t2.rerouting.settings import AMORTISED
 from r2t2.runs import jobs
 from r2t2.runs.plan import Request
 from tests.data import layouts
@@ -288,6 +289,24 @@ def test_a_reference_set_of_labels_that_a_model_cannot_express_is_refused(comman
     assert "mini cannot express the label '1 May'" in " ".join(err.split())
 
 
+def test_losses_are_fitted_and_then_the_amortised_strategies_run(
+    command, small_cache, monkeypatch, tmp_path
+):
+    shutil.copytree(small_cache, tmp_path / "cache")
+    monkeypatch.setenv("R2T2_CACHE", str(tmp_path / "cache"))
+    one = ("run", "--model", "mini-7", "--benchmark", "general", "--limit", 4, "--json")
+    amortised = (*one, "--strategy", "ngd_amortised")
+    status, _, err = command(*amortised)
+    assert status == 2
+    assert "reference fit --model mini-7" in " ".join(err.split())
+    status, out, err = command(*amortised, "--strategy", "base")
+    assert (status, [row["strategy"] for row in json.loads(out)]) == (0, ["base"])
+    assert "left out" in err
+    assert command("reference", "fit", "--model", "mini-7", "--anchors", 8)[0] == 0
+    status, out, _ = command(*amortised)
+    assert (status, [row["strategy"] for row in json.loads(out)]) == (0, ["ngd_amortised"])
+
+
 def test_inspect_answers_by_every_strategy(command, tmp_path):
     sample = world.dataset("reading")[0]
     sample.image.save(tmp_path / "scene.png")
@@ -316,6 +335,8 @@ def test_bench_prints_what_was_promised_and_the_yardstick_agrees(engine):
     rows = {row["name"]: row for row in bench.measure(engine, batch=4, repeats=1)}
     assert all({"name", "value", "unit"} <= set(row) for row in rows.values())
     assert "ngd_speedup_over_yardstick" in rows
-    for name in bench.STRATEGIES:
+    for name in (*bench.STRATEGIES, *AMORTISED):
         assert f"{name}_over_base" in rows
+    assert rows["fit_seconds"]["value"] > 0
+    assert "fit_break_even" in rows
     assert rows["yardstick_max_difference"]["value"] < 1e-5

@@ -20,15 +20,16 @@ BEST_CONTROL = "Best control of each"
 
 
 def marks(strategies: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """The colour and the symbol of each strategy, control and variant of a strategy."""
+    """The colour and the symbol of each strategy, control and variant of one, in their order."""
     known = STRATEGY_MARKS | {
         name: (MUTED, symbol) for name, symbol in zip(ALL_CONTROLS, _CONTROL_SYMBOLS, strict=True)
     }
     others = [name for name in strategies if name not in known]
-    return {name: known[name] for name in strategies if name in known} | {
+    known |= {
         name: (PALETTE[i % len(PALETTE)], _VARIANT_SYMBOLS[i % len(_VARIANT_SYMBOLS)])
         for i, name in enumerate(others)
     }
+    return {name: known[name] for name in strategies}
 
 
 def results_dots(table: pd.DataFrame, by: str = "benchmark") -> go.Figure:

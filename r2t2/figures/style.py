@@ -40,6 +40,8 @@ LABELS = {
     "kernel_regression": "Kernel regression",
     "ngd": "NGD",
     "oracle": "Oracle (reads the label)",
+    "kernel_regression_amortised": "Kernel regression, amortised",
+    "ngd_amortised": "NGD, amortised",
     "uniform": "Uniform r",
     "constant": "Best constant r",
     "finetuned_router": "Fine-tuned router",
@@ -53,6 +55,8 @@ STRATEGY_MARKS = {
     "kernel_regression": ("#D27000", "square"),
     "ngd": ("#0A7BD0", "circle"),
     "oracle": (MUTED, "diamond-open"),
+    "kernel_regression_amortised": ("#D27000", "square-x-open"),
+    "ngd_amortised": ("#0A7BD0", "circle-x-open"),
 }
 # Height of the figures of one row of the page, in pixels.
 ROW = 260

@@ -39,6 +39,8 @@ def passes(
     trace : whether the answer at every step is asked for ("all").
     """
     found = setting.k if neighbours is None else neighbours
+    if setting.options.get("losses") == "fitted":
+        found = 0
     steps = setting.steps
     # Steps of the path, the base's own counted, of which the first and the last are answered.
     made, length = {

@@ -23,6 +23,7 @@ Optimiser = Literal["gradient", "adam"]
 Space = Literal["simplex", "logits"]
 References = Literal["correct", "all"]
 Guard = Literal["samples", "questions", "off"]
+LossKind = Literal["exact", "fitted"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Setting:
     guard : which references a sample does not listen to beside itself: those with its picture, or
         with its question and choices ("samples"), also those with its question in other respects
         ("questions"), or none ("off"); docs/data.md.
+    losses : the neighbours', computed by the model at every step ("exact", the paper) or read off
+        what was fitted to them beforehand ("fitted", `r2t2.fitted`).
     seed : of random neighbours.
     """
 
@@ -64,6 +67,7 @@ class Setting:
     search: bool = True
     references: References = "correct"
     guard: Guard = "samples"
+    losses: LossKind = "exact"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -113,6 +117,8 @@ class Setting:
         # As it usually is it goes without saying: older runs have no word of it.
         if self.guard == "samples":
             used.discard("guard")
+        if self.losses == "exact":
+            used.discard("losses")
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name in used}
 
 
@@ -125,6 +131,7 @@ _LITERALS = {
     "space": Space,
     "references": References,
     "guard": Guard,
+    "losses": LossKind,
 }
 _NEAR = ("neighbourhood", "k", "epsilon", "kernel", "bandwidth", "references", "guard")
 _DESCENT = (
@@ -141,8 +148,8 @@ _USED: dict[str, tuple[str, ...]] = {
     "constant": ("references", "seed"),
     "finetuned_router": ("references", "seed"),
     "mode_finding": ("k", "kernel", "bandwidth", "steps", "alpha", "references", "guard"),
-    "kernel_regression": (*_NEAR, "steps", "search"),
-    "ngd": (*_NEAR, *_DESCENT),
+    "kernel_regression": (*_NEAR, "steps", "search", "losses"),
+    "ngd": (*_NEAR, *_DESCENT, "losses"),
     "oracle": _DESCENT,
 }
 
@@ -163,7 +170,8 @@ CONTROLS = (
     "ngd_paper",
 )
 COMPARED = ("base", "mode_finding", "kernel_regression", "ngd", "oracle")
-STRATEGIES = (*COMPARED, *CONTROLS)
+AMORTISED = ("kernel_regression_amortised", "ngd_amortised")
+STRATEGIES = (*COMPARED, *AMORTISED, *CONTROLS)
 
 
 def preset_of(model: str) -> str:
@@ -189,6 +197,8 @@ def strategy(name: str, preset: str = "paper") -> Setting:
     named: dict[str, Setting] = {
         "ngd": ngd,
         "ngd_paper": PAPER,
+        "ngd_amortised": replace(ngd, losses="fitted"),
+        "kernel_regression_amortised": replace(ngd, algorithm="kernel_regression", losses="fitted"),
         "ngd_random_neighbours": replace(ngd, neighbourhood="random"),
         "ngd_same_type_neighbours": replace(ngd, neighbourhood="same_type"),
     }

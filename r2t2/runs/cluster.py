@@ -231,11 +231,10 @@ class Cluster(Pool[Worker]):
         ((_, (spec, self.sites, self.device)),) = self.map(_identified, [asked])
         return spec
 
-    @property
-    def tunable(self) -> bool:
-        """Whether the model's router can be fine-tuned by itself, as an actor says."""
-        ((_, tunable),) = self.map(_tunable, [()])
-        return tunable
+    def lacking(self, setting: Setting) -> str:
+        """`Engine.lacking` of an actor's engine."""
+        ((_, lacking),) = self.map(_lacking, [(setting,)])
+        return lacking
 
     def shards(
         self, spec: RunSpec, dataset: Dataset, firsts: Iterable[int]
@@ -320,8 +319,8 @@ def _identified(
     return worker.spec(dataset, seed, *rest), worker.sites, worker.device
 
 
-def _tunable(worker: Worker) -> bool:
-    return worker.tunable
+def _lacking(worker: Worker, setting: Setting) -> str:
+    return worker.lacking(setting)
 
 
 def _shard(worker: Worker, spec: RunSpec, first: int) -> Shard:

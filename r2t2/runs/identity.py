@@ -40,6 +40,7 @@ class RunSpec:
     shard : samples per shard; how samples are batched is part of how floats are rounded.
     arithmetic : `ARITHMETIC` of the code that made the run.
     data : the benchmark's fingerprint; empty for the embedded world's.
+    fit : the fingerprint of the fitted losses; empty where the setting's are exact.
     """
 
     model: str
@@ -55,6 +56,7 @@ class RunSpec:
     shard: int
     arithmetic: int = ARITHMETIC
     data: str = ""
+    fit: str = ""
 
     @staticmethod
     def of(
@@ -81,14 +83,16 @@ class RunSpec:
             trace=trace,
             shard=shard,
             data=dataset.fingerprint,
+            fit=engine.fitted.fingerprint if setting.options.get("losses") == "fitted" else "",
         )
 
     @cached_property
     def id(self) -> str:
         """A hash of all that determines the result; 16 hexadecimal digits."""
         counts = {name: value for name, value in asdict(self).items() if name not in _NAMES}
-        if not self.data:
-            del counts["data"]
+        for name in ("data", "fit"):
+            if not counts[name]:
+                del counts[name]
         # 1 and 1.0 are one setting, whether it was typed or came from a slider.
         counts["setting"] = {
             name: int(value) if isinstance(value, float) and value.is_integer() else value

@@ -69,7 +69,6 @@ class Workers(Protocol):
     Attributes
     ----------
     sites, device : of the model that the shards are computed with.
-    tunable : whether that model's router can be fine-tuned by itself.
     """
 
     @property
@@ -78,8 +77,9 @@ class Workers(Protocol):
     @property
     def device(self) -> str: ...
 
-    @property
-    def tunable(self) -> bool: ...
+    def lacking(self, setting: Setting) -> str:
+        """`Engine.lacking` of the engine that the shards are computed with."""
+        ...
 
     def spec(
         self,
@@ -110,7 +110,7 @@ class Worker:
         self.engine = engine
         self.sites = engine.model.sites
         self.device = str(engine.model.device)
-        self.tunable = engine.model.router is not None
+        self.lacking = engine.lacking
         self.spec = partial(RunSpec.of, engine)
         self._prepared: dict[tuple[int, int], tuple[Prepared, float]] = {}
         self._prepared_of: tuple[str, int] | None = None
@@ -337,13 +337,9 @@ def carry_out(
         runner = Runner(workers, runs_folder(), mirror=copy)
         for number, planned in enumerate(request.planned):
             # Who asks for all strategies should get those that the model can do.
-            if (
-                planned.setting.algorithm == "finetuned_router"
-                and len(request.strategies) > 1
-                and not workers.tunable
-            ):
-                why = "left out: its router cannot be fine-tuned"
-                report(number, 0, request.size(planned), why)
+            lacking = workers.lacking(planned.setting) if len(request.strategies) > 1 else ""
+            if lacking:
+                report(number, 0, request.size(planned), f"left out: {lacking}")
                 continue
             run = runner.run(
                 datasets[planned.benchmark],

@@ -72,6 +72,18 @@ def default_runs(runs: Sequence[Run]) -> list[Run]:
     return [run for run in named if run.spec.reference == usual[run.spec.model]]
 
 
+def beside_exact(runs: Iterable[Run]) -> list[tuple[Run, Run]]:
+    """Runs of the same samples that differ in nothing but their losses: (exact, fitted)."""
+    kinds: dict[str, dict[tuple[object, ...], Run]] = {"exact": {}, "fitted": {}}
+    for run in runs:
+        of, options = run.spec, dict(run.spec.setting)
+        kind = str(options.pop("losses", "exact"))
+        same = (of.model, of.reference, of.benchmark, of.seed, *sorted(options.items()))
+        kinds[kind].setdefault(same, run)
+    exact = kinds["exact"]
+    return [(exact[same], run) for same, run in kinds["fitted"].items() if same in exact]
+
+
 def _rank(run: Run) -> tuple[int, int, str]:
     return run.spec.size, _TRACES.index(run.spec.trace), str(run.manifest["created"])
 

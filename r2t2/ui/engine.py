@@ -314,6 +314,21 @@ def at(
         return opened.at(ready, torch.from_numpy(r)[None].to(ready.r), setting)
 
 
+@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=_KEYS)
+def judged(
+    model: str, reference: str | None, ask: Ask, setting: Setting
+) -> Float[np.ndarray, " steps"]:
+    """The neighbours' exact weighted loss (eq. 3) at every step of a descent on fitted ones.
+
+    Raises
+    ------
+    ValueError : as `trajectory` says.
+    """
+    exact = replace(setting, losses="exact")
+    steps = trajectory(model, reference, ask, setting).r[0].float().cpu().numpy()
+    return np.array([float(at(model, reference, ask, r, exact).objective[0]) for r in steps])
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
 def plane(model: str, reference: str | None, kept: References) -> Plane:
     """The plane in which the routing weights of a reference set differ most."""

@@ -12,7 +12,7 @@ from r2t2 import paper
 from r2t2.analysis import results as analysis
 from r2t2.analysis.results import ALL_CONTROLS, MEAN
 from r2t2.figures.style import label
-from r2t2.rerouting.settings import COMPARED, STRATEGIES
+from r2t2.rerouting.settings import AMORTISED, COMPARED, STRATEGIES
 from r2t2.ui import runs, show
 from r2t2.ui.state import PAGES, address
 
@@ -239,7 +239,7 @@ def _kind(strategy: str) -> str:
         return "ceiling"
     if strategy in ALL_CONTROLS:
         return "control"
-    if strategy in COMPARED:
+    if strategy in (*COMPARED, *AMORTISED):
         return "strategy"
     return "variant" if strategy.partition("[")[0] in STRATEGIES else "other evaluator"
 

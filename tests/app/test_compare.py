@@ -199,3 +199,42 @@ def test_a_value_that_cannot_be_run_is_refused_with_a_reason(app, value):
 def test_without_runs_the_page_says_which_command_makes_them(empty_app, view):
     test = empty_app("compare", **view)
     assert "python -m r2t2 run" in [block.value for block in test.code]
+
+
+AMORTISED = {"compare-view": "Exact or amortised"}
+
+
+@pytest.fixture
+def amortised(app, amortised_cache, monkeypatch):
+    """Opens the page on a cache with a fit and runs on it."""
+    monkeypatch.setenv("R2T2_CACHE", str(amortised_cache))
+    return lambda **query: app("compare", **AMORTISED, **query)
+
+
+def test_exact_and_amortised_runs_are_laid_side_by_side(amortised, html):
+    test = amortised()
+    shown = table(test, "same answer")
+    assert list(shown["benchmark"]) == ["general", "reading", "mean"]
+    assert shown["n"].tolist() == [20, 20, 40]
+    for said in ("Same answer", "Time over base", "Samples until paid back"):
+        assert said in html(test)
+    assert "150 references" in captions(test)
+
+
+def test_without_amortised_runs_the_commands_that_make_them_are_told(app):
+    test = app("compare", **AMORTISED)
+    said = " ".join(block.value for block in test.code)
+    assert "python -m r2t2 reference fit --model mini-7" in said
+    assert "--strategy ngd_amortised" in said
+
+
+def test_runs_whose_fit_is_gone_say_so(amortised, amortised_cache):
+    found = amortised_cache / "references" / "mini-7-reference-wordllama" / "fit.json"
+    kept = found.read_bytes()
+    found.unlink()
+    try:
+        test = amortised()
+    finally:
+        found.write_bytes(kept)
+    assert not test.exception
+    assert "not fitted" in " ".join(block.value for block in test.text)

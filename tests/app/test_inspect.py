@@ -13,7 +13,7 @@ from r2t2.figures.style import label
 from r2t2.rerouting.settings import PRESETS, strategy
 from r2t2.runs.store import list_runs
 from r2t2.sites import Site
-from r2t2.ui import state
+from r2t2.ui import engine, state
 from r2t2.ui.inspection import hand
 from r2t2.ui.inspection.choose import STRIP, Listed
 from r2t2.ui.settings import Chosen
@@ -255,7 +255,9 @@ def test_a_strategy_with_fewer_steps_is_shown_at_its_last(app):
 
 
 @pytest.mark.parametrize("name", ["mode_finding", "kernel_regression", "ngd", "oracle"])
-@pytest.mark.parametrize("view", ["Steps", "Neighbours", "Where r went", "By hand"])
+@pytest.mark.parametrize(
+    "view", ["Steps", "Neighbours", "Where r went", "By hand", "Exact or amortised"]
+)
 def test_every_section_shows_every_strategy(app, view, name):
     test = app("inspect", benchmark="reading", view=view, strategy=label(name))
     assert test.session_state["strategy"] == name
@@ -385,3 +387,40 @@ def test_any_sequence_of_moves_keeps_r_on_the_simplex():
 def test_a_start_is_taken_at_the_chosen_place_only():
     taken = hand.take(R, hand.uniform(R, SITES), SITES, "two")
     assert taken == pytest.approx(np.array([R[0], [0.5, 0.5, 0]]))
+
+
+@pytest.fixture
+def amortised(app, amortised_cache, monkeypatch):
+    """Opens a sample on a cache with fitted losses."""
+    monkeypatch.setenv("R2T2_CACHE", str(amortised_cache))
+    engine.engine.clear()
+    engine.trajectory.clear()
+    yield lambda **query: app(
+        "inspect", benchmark="reading", sample="3", view="Exact or amortised", **query
+    )
+    engine.engine.clear()
+    engine.trajectory.clear()
+
+
+@pytest.mark.parametrize("name", ["ngd", "kernel_regression", "ngd_amortised"])
+def test_a_sample_is_rerouted_on_exact_and_on_fitted_losses(amortised, name):
+    test = amortised(strategy=label(name), strategies=label(name))
+    assert test.session_state["strategy"] == name
+    assert any("answer**, and routing weights" in block.value for block in test.markdown)
+    costs = next(frame.value for frame in test.dataframe if "exact" in frame.value)
+    passes = costs.set_index("").loc["passes"]
+    assert int(passes["exact"].split()[0]) > int(passes["amortised"].split()[0]) >= 2
+    losses = next(frame.value for frame in test.dataframe if "fitted loss" in frame.value)
+    assert len(losses) == PRESET.k
+    assert losses["exact loss"].notna().all()
+
+
+def test_a_strategy_without_losses_has_nothing_to_amortise(amortised):
+    test = amortised(strategy=label("mode_finding"))
+    assert any("nothing to read off" in block.value for block in test.markdown)
+
+
+def test_without_a_fit_the_command_that_makes_it_is_told(app):
+    engine.engine.clear()
+    test = app("inspect", benchmark="reading", sample="3", view="Exact or amortised")
+    assert any("reference fit --model mini-7" in block.value for block in test.text)

@@ -184,6 +184,12 @@ def test_variants_are_told_apart_from_each_other_and_from_the_strategies():
     assert len(set(figures.marks(names).values())) == len(names)
 
 
+def test_marks_come_in_the_order_of_their_strategies():
+    names = ["base", "ngd[k=3]", "ngd_amortised", "uniform", "oracle"]
+    assert list(figures.marks(names)) == names
+    assert figures.marks(names)["uniform"][0] == MUTED
+
+
 def test_the_radar_fills_what_the_best_control_reaches():
     figure = figures.radar(rows(base=50, ngd=60, uniform=40, constant=55))
     best = next(trace for trace in figure.data if trace.name == figures.BEST_CONTROL)

@@ -228,9 +228,9 @@ def test_what_is_left_empty_means_all(cache, asked):
     test = cache()
     test.button(key="start").click().run()
     (of,) = asked
-    assert (len(of.benchmarks), len(of.strategies)) == (10, 11)
+    assert (len(of.benchmarks), len(of.strategies)) == (10, 13)
     assert (of.seed, of.limit, of.preset) == (7, None, None)
-    assert len(of.planned) == 110
+    assert len(of.planned) == 130
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,6 @@ def test_nothing_is_wider_than_the_window(page, address, small_cache, width):
     page.get_by_text("What its manifest tells").wait_for()
     page.get_by_text("All runs of the set").wait_for()
     page.get_by_text("Start runs").click()
-    page.get_by_role("button", name="Start 110 runs").wait_for()
+    page.get_by_role("button", name="Start 130 runs").wait_for()
     main = page.locator("[data-testid=stMain]")
     assert main.evaluate("element => element.scrollWidth <= element.clientWidth")

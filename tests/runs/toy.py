@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from r2t2 import reference
+from r2t2 import fitted, reference
 from r2t2.contract import Answers, Batch, RoutedModel
 from r2t2.engine import Engine
 from r2t2.rerouting.settings import Setting
@@ -86,7 +86,10 @@ def dataset(name="colours", size=SIZE, seed=0):
 def engine():
     """The toy model with a reference set of 60 samples."""
     model, references = Toy(), dataset("references", 60)
-    return Engine(model, reference.build(model, references, 0, "wordllama"), references)
+    made = Engine(model, reference.build(model, references, 0, "wordllama"), references)
+    every = made.everything("all")
+    made.fitted = fitted.fit(model, made.reference, *every, ridge=1e-6)
+    return made
 
 
 def run(folder, setting=NGD, strategy="ngd", size=SIZE, **options):

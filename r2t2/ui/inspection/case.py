@@ -51,7 +51,7 @@ class Case:
             try:
                 with st.spinner(f"{style.label(name)} …", show_time=True):
                     done[name] = self.frames(setting)
-            except ValueError as error:
+            except (ValueError, FileNotFoundError) as error:
                 st.warning(f"{style.label(name)}: not possible.")
                 st.text(str(error))
         return done
