@@ -29,8 +29,10 @@ PAGES = {
     "flips": "flips",
     "results": "results",
     "compare": "compare",
+    "compare-amortised": "compare?compare-view=Exact+or+amortised",
+    "inspect-amortised": "inspect?benchmark=reading&sample=3&view=Exact+or+amortised",
     "references": "references",
-    "runs": "runs",
+    "runs": "runs?performance=true",
 }
 VIEWS = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light")}
 

@@ -10,7 +10,6 @@ import streamlit as st
 
 from r2t2 import paper
 from r2t2.analysis import ablations, pairs
-from r2t2.figures import amortised as amortised_figures
 from r2t2.figures import compare as figures
 from r2t2.figures.style import label
 from r2t2.paths import jobs_folder
@@ -448,93 +447,9 @@ def start(asked: list[Request]) -> None:
     link("runs")
 
 
-def exact_or_amortised(found: list[Run]) -> None:
-    """Strategies on fitted losses beside the exact ones: what they save, and what they lose."""
-    family = compare.family(found)
-    both = amortised.pairs(family)
-    if not both:
-        from r2t2.fitted import how_to_fit
-
-        model, reference = family[0].spec.model, family[0].spec.reference
-        show.empty(
-            "Nothing amortised yet",
-            "An amortised strategy reads its neighbours' losses off functions of r that are fitted "
-            "once per reference set. These commands fit them and run it on all benchmarks:",
-            f"{how_to_fit(model, reference)}\n"
-            f"python -m r2t2 run --model {shlex.quote(model)} --strategy ngd_amortised",
-        )
-        return
-    variant = st.segmented_control(
-        "Strategy",
-        list(both),
-        default="ngd" if "ngd" in both else next(iter(both)),
-        required=True,
-        format_func=label,
-        label_visibility="collapsed",
-        **bound("amortised-strategy"),
-    )
-    picked = both[variant]
-    table = amortised.agreement(picked)
-    told, error = amortised.fit(family[0].spec.reference)
-    cost = amortised.cost(picked, family, told, len(error))
-    st.html(amortised.cards(table, cost))
-    show.under(
-        table,
-        "amortised",
-        f"{label(variant)} on exact and on fitted losses of its neighbours, on the same samples "
-        f"of {len(picked)} benchmarks, each of the same weight. Passes are of one sample through "
-        "the routed part of the model, a backward pass counting as two (paper: table 4). Times are "
-        "those of these runs, whenever they were made; `python -m r2t2 bench` measures in turn.",
-    )
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        st.subheader("What it loses", anchor=False)
-        show.figure(
-            amortised_figures.accuracy_pairs(table),
-            table,
-            "amortised-accuracy",
-            "Accuracy of the exact and of the amortised strategy, by benchmark and in the mean.",
-        )
-    with right:
-        st.subheader("How good the fit is", anchor=False)
-        show.figure(
-            amortised_figures.error_bars(error, told["threshold"]),
-            pd.DataFrame({"reference": range(len(error)), "error": error}),
-            "amortised-error",
-            f"Mean distance of each of the {len(error):,} references' fitted losses from the exact "
-            "ones, at routings on descents that were not fitted. "
-            + amortised.beyond(error, told["threshold"]),
-        )
-    show.table(
-        pd.DataFrame(
-            {
-                "benchmark": table["benchmark"],
-                "exact": table["exact"],
-                "amortised": table["amortised"],
-                "difference": list(map(compare.signed, table["difference"])),
-                "95 % interval": list(map(compare.span, table["low"], table["high"])),
-                "same answer": table["same_answer"],
-                "same outcome": table["same_outcome"],
-                "n": table["n"],
-            }
-        ),
-        "amortised-benchmarks",
-        "Accuracy in percent; the difference is the amortised strategy's less the exact one's, in "
-        "points, with its paired interval. Same outcome: both right or both wrong.",
-        height="content",
-        column_config={
-            "n": st.column_config.NumberColumn("n", format="localized"),
-            **{
-                name: st.column_config.NumberColumn(name, format="%.1f %%")
-                for name in ("exact", "amortised", "same answer", "same outcome")
-            },
-        },
-    )
-
-
 VIEWS = {
     "Side by side": side_by_side,
-    "Exact or amortised": exact_or_amortised,
+    "Exact or amortised": amortised.section,
     "Ablations": ablate,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,14 @@ from r2t2 import cards as html
 from r2t2.analysis import amortised as analysis
 from r2t2.analysis import performance
 from r2t2.analysis.results import MEAN
+from r2t2.figures import amortised as figures
+from r2t2.figures.style import label
 from r2t2.paths import reference_folder
-from r2t2.ui import compare, runs, show
+from r2t2.ui import compare, references, runs, show
+from r2t2.ui.state import bound
 
 if TYPE_CHECKING:
+    from r2t2.runs.identity import RunSpec
     from r2t2.runs.store import Run
 
 Both = tuple["Run", "Run"]
@@ -43,6 +48,115 @@ class Cost:
     def break_even(self) -> float:
         """After how many samples the fit's passes are saved."""
         return analysis.break_even(self.building[0], *self.passes[1:])
+
+
+def section(found: list[Run]) -> None:
+    """Strategies on fitted losses beside the exact ones: what they save, and what they lose."""
+    family = compare.family(found)
+    both = pairs(family)
+    if not both:
+        from r2t2.fitted import how_to_fit
+
+        model, reference = family[0].spec.model, family[0].spec.reference
+        show.empty(
+            "Nothing amortised yet",
+            "An amortised strategy reads its neighbours' losses off functions of r that are fitted "
+            "once per reference set. These commands fit them and run it on all benchmarks:",
+            f"{how_to_fit(model, reference)}\n"
+            f"python -m r2t2 run --model {shlex.quote(model)} --strategy ngd_amortised",
+        )
+        return
+    variant = st.segmented_control(
+        "Strategy",
+        list(both),
+        default="ngd" if "ngd" in both else next(iter(both)),
+        required=True,
+        format_func=label,
+        label_visibility="collapsed",
+        **bound("amortised-strategy"),
+    )
+    picked = both[variant]
+    table = agreement(picked)
+    told, error = fit(family[0].spec.reference)
+    if any(fitted.spec.fit != told["fingerprint"] for _, fitted in picked):
+        st.warning(
+            "Some of these runs were made on another fit than lies beside the reference set now: "
+            "what is said of the fit is not said of theirs. Make them again to compare.",
+            icon=":material/warning:",
+        )
+    st.html(cards(table, cost(picked, family, told, len(error))))
+    show.under(
+        table,
+        "amortised",
+        f"{label(variant)} on exact and on fitted losses of its neighbours, on the same samples "
+        f"of {len(picked)} benchmarks, each of the same weight. Passes are of one sample through "
+        "the routed part of the model, a backward pass counting as two (paper: table 4). Times are "
+        "those of these runs, whenever they were made; `python -m r2t2 bench` measures in turn.",
+    )
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        st.subheader("What it loses", anchor=False)
+        show.figure(
+            figures.accuracy_pairs(table),
+            table,
+            "amortised-accuracy",
+            "Accuracy of the exact and of the amortised strategy, by benchmark and in the mean.",
+        )
+    with right:
+        st.subheader("How good the fit is", anchor=False)
+        _errors(family[0].spec, error, told["threshold"])
+    _benchmarks(table)
+
+
+def _benchmarks(table: pd.DataFrame) -> None:
+    """`agreement` as a table."""
+    show.table(
+        pd.DataFrame(
+            {
+                "benchmark": table["benchmark"],
+                "exact": table["exact"],
+                "amortised": table["amortised"],
+                "difference": list(map(compare.signed, table["difference"])),
+                "95 % interval": list(map(compare.span, table["low"], table["high"])),
+                "same answer": table["same_answer"],
+                "same outcome": table["same_outcome"],
+                "n": table["n"],
+            }
+        ),
+        "amortised-benchmarks",
+        "Accuracy in percent; the difference is the amortised strategy's less the exact one's, in "
+        "points, with its paired interval. Same outcome: both right or both wrong.",
+        height="content",
+        column_config={
+            "n": st.column_config.NumberColumn("n", format="localized"),
+            **{
+                name: st.column_config.NumberColumn(name, format="%.1f %%")
+                for name in ("exact", "amortised", "same answer", "same outcome")
+            },
+        },
+    )
+
+
+def _errors(of: RunSpec, error: Float[np.ndarray, " references"], threshold: float) -> None:
+    """How well the references are fitted: all of them, and each, the worst first."""
+    rows = references.stored(of.reference, of.model).table
+    each = rows[["question", "label", "category", "position"]].assign(error=error)
+    each = each.sort_values("error", ascending=False, kind="stable")
+    show.figure(
+        figures.error_bars(error, threshold),
+        each,
+        "amortised-error",
+        f"Mean distance of each of the {len(error):,} references' fitted losses from the exact "
+        f"ones, at routings on descents that were not fitted. {beyond(error, threshold)}",
+    )
+    with st.expander("By reference"):
+        show.table(
+            each,
+            "amortised-references",
+            "The error of each reference's fitted loss, in nats, the worst first; the position is "
+            "that in the dataset that the set was built from.",
+            column_config={"error": st.column_config.NumberColumn("error", format="%.3f")},
+        )
 
 
 def pairs(found: Sequence[Run]) -> dict[str, list[Both]]:

@@ -1,5 +1,6 @@
 """Compare: runs side by side, and ablations."""
 
+import json
 import shutil
 
 import pytest
@@ -219,6 +220,7 @@ def test_exact_and_amortised_runs_are_laid_side_by_side(amortised, html):
     for said in ("Same answer", "Time over base", "Samples until paid back"):
         assert said in html(test)
     assert "150 references" in captions(test)
+    assert table(test, "error")["error"].is_monotonic_decreasing
 
 
 def test_without_amortised_runs_the_commands_that_make_them_are_told(app):
@@ -238,3 +240,14 @@ def test_runs_whose_fit_is_gone_say_so(amortised, amortised_cache):
         found.write_bytes(kept)
     assert not test.exception
     assert "not fitted" in " ".join(block.value for block in test.text)
+
+
+def test_runs_on_an_earlier_fit_say_so(amortised, amortised_cache):
+    path = amortised_cache / "references" / "mini-7-reference-wordllama" / "fit.json"
+    kept = path.read_text()
+    path.write_text(json.dumps({**json.loads(kept), "fingerprint": "0" * 16}))
+    try:
+        test = amortised()
+    finally:
+        path.write_text(kept)
+    assert "another fit" in " ".join(block.value for block in test.warning)
