@@ -1,7 +1,7 @@
-"""Prints how often other runs answer as those of exact strategies: `python -m docs.agreement`.
+"""Prints how often amortised strategies answer as exact ones: `python -m docs.agreement [RUNS]`.
 
-The others are the amortised strategies' runs, or with `python -m docs.agreement RUNS` those in a
-folder. Compared are the samples of seed 0 that both have, on benchmarks that both were run on.
+Exact runs are read from the run cache, those compared with them from it or from the folder RUNS.
+Of runs with a limit the samples that both have are compared.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
-
+from r2t2.analysis.amortised import Both, agreement
 from r2t2.paths import runs_folder
 from r2t2.rerouting.settings import AMORTISED
 from r2t2.runs.selection import best, variant
-from r2t2.runs.store import Run, list_runs
+from r2t2.runs.store import Run, gather, list_runs
 
-COLUMNS = ["sample", "answer", "correct"]
+COLUMNS = ["position", "correct", "answer", "top1_after"]
 
 
-def agreement(exact: Run, other: Run) -> tuple[float, float, float, int]:
-    """Both runs' share of right answers and that of equal ones, in per cent; and of how many."""
-    both = exact.samples(COLUMNS).merge(other.samples(COLUMNS), on="sample")
-    same = both["answer_x"].astype(str) == both["answer_y"].astype(str)
-    exact_right, other_right = both["correct_x"].mean(), both["correct_y"].mean()
-    return 100 * exact_right, 100 * other_right, 100 * same.mean(), len(both)
+def both(exact: Run, other: Run) -> Both:
+    """The rows of two runs as `agreement` takes them."""
+    first, second = (gather([run], "samples", COLUMNS)[COLUMNS] for run in (exact, other))
+    return first, second
 
 
 def main(folder: Path) -> None:
@@ -34,19 +31,23 @@ def main(folder: Path) -> None:
         for run in best(list_runs(runs_folder()))
         if run.spec.seed == 0
     }
-    compared: dict[tuple[str, str], list[tuple[str, float, float, float, int]]] = {}
-    for run in sorted(best(list_runs(folder)), key=lambda run: run.spec.benchmark):
-        of, base = run.spec, run.spec.strategy.removesuffix("_amortised")
-        wanted = folder != runs_folder() or of.strategy in AMORTISED
-        if wanted and of.seed == 0 and (of.benchmark, base) in exact:
-            row = agreement(exact[of.benchmark, base], run)
-            compared.setdefault((base, variant(of)), []).append((of.benchmark, *row))
-    for (base, name), rows in compared.items():
+    compared: dict[str, list[Run]] = {}
+    for run in best(list_runs(folder)):
+        of = run.spec
+        if of.seed == 0 and (folder != runs_folder() or of.strategy in AMORTISED):
+            compared.setdefault(variant(run.spec), []).append(run)
+    for name, runs in compared.items():
+        base = runs[0].spec.strategy.removesuffix("_amortised")
         print(f"\n| benchmark | {base}, % | {name}, % | same answer, % | n |")
         print("| --- | ---: | ---: | ---: | ---: |")
-        means = np.mean([row[1:4] for row in rows], axis=0)
-        for row in [*rows, ("mean", *means, sum(row[4] for row in rows))]:
-            print("| {} | {:.1f} | {:.1f} | {:.1f} | {} |".format(*row))
+        runs.sort(key=lambda run: run.spec.benchmark)
+        of_each = {run.spec.benchmark: both(exact[run.spec.benchmark, base], run) for run in runs}
+        for row in agreement(of_each).to_dict("records"):
+            print(
+                "| {benchmark} | {exact:.1f} | {amortised:.1f} | {same_answer:.1f} | {n} |".format(
+                    **row
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -233,18 +233,31 @@ class Engine:
         ----------
         setting : whose neighbours and kernel weights the objective has.
         """
+        objective = self.objective(prepared, r, setting)
         with torch.no_grad():
-            neighbours = self._search(prepared, setting)
-            weights = neighbours.weights.to(r.device)
-            objective = (weights * self._losses(neighbours, setting, r.device)(r)).sum(-1)
-            alone = ~neighbours.present.any(-1).to(r.device)
             try:
                 target = self.model.target(prepared.samples)
                 loss = self.model.loss(prepared.encoded, target, r)
             except ValueError:
                 loss = objective.new_full(objective.shape, torch.nan)
             answers = self.model.answer(prepared.encoded, r)
-        return Point(answers, loss, objective.masked_fill(alone, torch.nan))
+        return Point(answers, loss, objective)
+
+    @torch.no_grad()
+    def objective(
+        self, prepared: Prepared, r: Float[Tensor, "batch sites experts"], setting: Setting
+    ) -> Float[Tensor, " batch"]:
+        """L(r) of equation 3 under routing weights from outside, in nats; nan without neighbours.
+
+        Parameters
+        ----------
+        setting : whose neighbours, kernel weights and losses it has.
+        """
+        neighbours = self._search(prepared, setting)
+        weights = neighbours.weights.to(r.device)
+        objective = (weights * self._losses(neighbours, setting, r.device)(r)).sum(-1)
+        alone = ~neighbours.present.any(-1).to(r.device)
+        return objective.masked_fill(alone, torch.nan)
 
     def fit(self, setting: Setting) -> object:
         """What a control learns from all references, learned once; None for what learns nothing.

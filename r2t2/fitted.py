@@ -17,7 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from safetensors import safe_open
@@ -139,23 +138,6 @@ class FittedLosses:
                 f"them again with: {command}"
             )
         return found
-
-
-def told(folder: Path) -> tuple[dict[str, Any], Float[np.ndarray, " references"]]:
-    """What a fit's manifest says, and its error at each reference, in nats.
-
-    Raises
-    ------
-    FileNotFoundError : there is none beside the reference set.
-    ValueError : it cannot be read.
-    """
-    try:
-        with safe_open(folder / _TENSORS, "np") as stored:
-            return json.loads((folder / _MANIFEST).read_text()), stored.get_tensor("error")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"the losses of {folder.name} were not fitted") from None
-    except Exception as error:
-        raise ValueError(f"the fitted losses of {folder.name} are damaged: {error}") from error
 
 
 def how_to_fit(model: str, reference: str) -> str:

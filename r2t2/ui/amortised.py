@@ -23,7 +23,8 @@ from r2t2.ui import compare, references, runs, show
 from r2t2.ui.state import bound
 
 if TYPE_CHECKING:
-    from r2t2.runs.identity import RunSpec
+    from r2t2.fitted import FittedLosses
+    from r2t2.reference import ReferenceSet
     from r2t2.runs.store import Run
 
 Both = tuple["Run", "Run"]
@@ -77,14 +78,15 @@ def section(found: list[Run]) -> None:
     )
     picked = both[variant]
     table = agreement(picked)
-    told, error = fit(family[0].spec.reference)
-    if any(fitted.spec.fit != told["fingerprint"] for _, fitted in picked):
+    stored = references.stored(family[0].spec.reference, family[0].spec.model)
+    fit = fitted_losses(family[0].spec.reference, stored)
+    if any(fitted.spec.fit != fit.fingerprint for _, fitted in picked):
         st.warning(
             "Some of these runs were made on another fit than lies beside the reference set now: "
             "what is said of the fit is not said of theirs. Make them again to compare.",
             icon=":material/warning:",
         )
-    st.html(cards(table, cost(picked, family, told, len(error))))
+    st.html(cards(table, cost(picked, family, fit)))
     show.under(
         table,
         "amortised",
@@ -104,7 +106,7 @@ def section(found: list[Run]) -> None:
         )
     with right:
         st.subheader("How good the fit is", anchor=False)
-        _errors(family[0].spec, error, told["threshold"])
+        _errors(stored, fit.error.numpy(), fit.manifest["threshold"])
     _benchmarks(table)
 
 
@@ -137,10 +139,11 @@ def _benchmarks(table: pd.DataFrame) -> None:
     )
 
 
-def _errors(of: RunSpec, error: Float[np.ndarray, " references"], threshold: float) -> None:
+def _errors(
+    stored: ReferenceSet, error: Float[np.ndarray, " references"], threshold: float
+) -> None:
     """How well the references are fitted: all of them, and each, the worst first."""
-    rows = references.stored(of.reference, of.model).table
-    each = rows[["question", "label", "category", "position"]].assign(error=error)
+    each = stored.table[["question", "label", "category", "position"]].assign(error=error)
     each = each.sort_values("error", ascending=False, kind="stable")
     show.figure(
         figures.error_bars(error, threshold),
@@ -193,27 +196,30 @@ def mean(table: pd.DataFrame) -> dict[str, Any]:
     return table[table["benchmark"] == MEAN].iloc[0].to_dict()
 
 
-def fit(reference: str) -> tuple[dict[str, Any], Float[np.ndarray, " references"]]:
-    """What is told of a reference set's fit, and its error at each reference, in nats.
+def fitted_losses(name: str, stored: ReferenceSet) -> FittedLosses:
+    """The fit beside a reference set.
 
     Raises
     ------
-    FileNotFoundError, ValueError : there is none, or it cannot be read.
+    FileNotFoundError, ValueError : as `FittedLosses.load` says.
     """
-    from r2t2.fitted import told
+    from r2t2.fitted import FittedLosses
 
-    return told(reference_folder(reference))
+    return FittedLosses.load(reference_folder(name), stored)
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=runs.BY_CONTENT)
-def cost(found: Sequence[Both], base: Sequence[Run], told: dict[str, Any], references: int) -> Cost:
+@st.cache_data(
+    max_entries=16,
+    show_spinner=False,
+    hash_funcs={**runs.BY_CONTENT, "r2t2.fitted.FittedLosses": lambda fit: fit.built},
+)
+def cost(found: Sequence[Both], base: Sequence[Run], fit: FittedLosses) -> Cost:
     """What the strategies cost in these runs.
 
     Parameters
     ----------
     base : runs of the same model and seed, base's among them.
-    told : of the fit.
-    references : how many were fitted.
+    fit : whose building is to be paid back.
     """
     from r2t2.runs.store import costs_table
 
@@ -229,8 +235,8 @@ def cost(found: Sequence[Both], base: Sequence[Run], told: dict[str, Any], refer
         ),
         (exact["seconds_over"].median(), fitted["seconds_over"].median()),
         (
-            references * (told["built"]["forward"] + 2 * told["built"]["backward"]),
-            told["built"]["seconds"],
+            len(fit.error) * (fit.built["forward"] + 2 * fit.built["backward"]),
+            fit.built["seconds"],
         ),
     )
 

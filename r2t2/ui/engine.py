@@ -324,9 +324,11 @@ def judged(
     ------
     ValueError : as `trajectory` says.
     """
-    exact = replace(setting, losses="exact")
-    steps = trajectory(model, reference, ask, setting).r[0].float().cpu().numpy()
-    return np.array([float(at(model, reference, ask, r, exact).objective[0]) for r in steps])
+    exact, opened = replace(setting, losses="exact"), engine(model, reference)
+    ready, moved = prepared(model, reference, ask), trajectory(model, reference, ask, setting)
+    with _turn():
+        steps = [float(opened.objective(ready, r, exact)) for r in moved.r.unbind(1)]
+    return np.array(steps)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

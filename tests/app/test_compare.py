@@ -1,12 +1,14 @@
 """Compare: runs side by side, and ablations."""
 
-import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import streamlit as st
 
 from r2t2 import studio
+from r2t2.fitted import FittedLosses
+from r2t2.reference import ReferenceSet
 from r2t2.rerouting.settings import strategy
 from r2t2.runs import jobs
 from r2t2.runs.runner import Runner
@@ -240,14 +242,15 @@ def test_runs_whose_fit_is_gone_say_so(amortised, amortised_cache):
         found.write_bytes(kept)
     assert not test.exception
     assert "not fitted" in " ".join(block.value for block in test.text)
+    assert "reference fit --model mini-7" in " ".join(block.value for block in test.text)
 
 
 def test_runs_on_an_earlier_fit_say_so(amortised, amortised_cache):
-    path = amortised_cache / "references" / "mini-7-reference-wordllama" / "fit.json"
-    kept = path.read_text()
-    path.write_text(json.dumps({**json.loads(kept), "fingerprint": "0" * 16}))
+    folder = amortised_cache / "references" / "mini-7-reference-wordllama"
+    kept = FittedLosses.load(folder, ReferenceSet.read(folder, "mini-7"))
+    replace(kept, manifest={**kept.manifest, "threshold": 2.0}).save(folder)
     try:
         test = amortised()
     finally:
-        path.write_text(kept)
+        kept.save(folder)
     assert "another fit" in " ".join(block.value for block in test.warning)
