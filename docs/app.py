@@ -1,4 +1,4 @@
-"""The app as a process of its own, and the flags of the Chromium that looks at it."""
+"""The app as a process of its own, and what it takes to look at it in Chromium."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = (
@@ -20,6 +24,20 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# Since when a page has neither run, nor loaded a picture, nor changed its length.
+_STILL = """
+(quiet) => {
+  const app = document.querySelector("[data-testid=stApp]");
+  const main = document.querySelector("[data-testid=stMain]");
+  const busy = app?.dataset.testScriptState !== "notRunning"
+    || document.querySelector("[data-testid=stSpinner]")
+    || [...document.images].some((image) => !image.complete);
+  const length = main?.scrollHeight;
+  if (busy || window.r2Length !== length) window.r2Since = performance.now();
+  window.r2Length = length;
+  return performance.now() - window.r2Since >= quiet;
+}
+"""
 
 
 @contextmanager
@@ -58,3 +76,13 @@ def _healthy(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def settled(page: Page, quiet: float = 600) -> None:
+    """Wait until a page has stood still for so many milliseconds.
+
+    Whoever presses a link that is still moving misses it; and the listeners of a figure look for
+    it anew four times a second.
+    """
+    page.wait_for_selector("[data-testid=stApp]")
+    page.wait_for_function(_STILL, arg=quiet, polling=50)

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from docs.app import FLAGS, ROOT, served
+from docs.app import FLAGS, ROOT, served, settled
 
 TO = ROOT / "docs" / "screenshots"
 # Page -> the query of its address; on Inspect, samples that show something.
@@ -42,7 +42,7 @@ def shoot(page: Page, address: str, name: str, width: int) -> bytes:
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(address)
     page.locator("h1").wait_for()
-    settle(page)
+    settled(page, 2000)
     if name == "inspect-settings":
         page.get_by_text("Settings", exact=True).click()
     if name == "inspect-scene":
@@ -52,20 +52,12 @@ def shoot(page: Page, address: str, name: str, width: int) -> bytes:
         page.locator(".r2-answer").nth(3).wait_for()
     if name == "inspect-upload":
         page.get_by_text("No picture at hand?").click()
-    settle(page)
+    settled(page, 2000)
     main = page.locator("[data-testid=stMain]")
     height = main.evaluate("element => element.scrollHeight")
     page.set_viewport_size({"width": width, "height": height})
-    settle(page)
+    settled(page, 2000)
     return page.screenshot()
-
-
-def settle(page: Page) -> None:
-    """Wait until the app has run and its figures are drawn."""
-    for _ in range(2):
-        page.wait_for_timeout(1500)
-        page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-        page.wait_for_selector("[data-testid=stSpinner]", state="detached")
 
 
 def small(picture: bytes) -> Image.Image:

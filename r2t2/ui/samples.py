@@ -44,10 +44,9 @@ def gallery(
     here = available()
     shown = rows.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
     records = shown.to_dict("records")
-    for start in range(0, len(records), across):
-        for column, row in zip(st.columns(across), records[start : start + across], strict=False):
-            with column.container(border=True, height="stretch"):
-                _card(row, facts(row), row["model"] in here, selection)
+    for tile, row in zip(show.tiles(name, len(records), across), records, strict=True):
+        with tile:
+            _card(row, facts(row), row["model"] in here, selection)
     show.under(rows, name, caption)
 
 

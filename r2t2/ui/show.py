@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import io
 import re
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -18,12 +19,17 @@ from r2t2.figures import style
 from r2t2.models.names import title
 from r2t2.paths import reference_title
 
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
 _CSS = """
 .stMainBlockContainer { padding-top: 3rem; max-width: 1320px; }
 .r2-button { display: block; width: 100%; margin-bottom: .5rem; padding: .35rem .75rem;
   min-height: 2.35rem; font: inherit; color: inherit; background: transparent; cursor: pointer;
   border: 1px solid color-mix(in srgb, currentColor 20%, transparent); border-radius: 6px; }
 .r2-button:hover, .r2-button:focus-visible { border-color: currentColor; }
+/* A picture has its place before it has come: a link below it must not move under the pointer. */
+[class*="st-key-tile-"] img { aspect-ratio: 1; object-fit: contain; }
 /* What only listens takes no room. */
 .st-key-downloads, .st-key-history, [class*="st-key-clicks-"], [class*="st-key-pastes-"] {
   position: absolute; height: 0; }
@@ -50,6 +56,19 @@ def icon() -> Image.Image:
 def escape(text: str) -> str:
     """A text for HTML that shows as it was typed."""
     return html.escape(text)
+
+
+def tiles(name: str, count: int, across: int) -> Iterator[DeltaGenerator]:
+    """Bordered places for samples, in rows; their pictures keep their room while they load.
+
+    Parameters
+    ----------
+    name : of the list on its page.
+    across : so many beside each other.
+    """
+    for start in range(0, count, across):
+        for column, number in zip(st.columns(across), range(start, count), strict=False):
+            yield column.container(border=True, height="stretch", key=f"tile-{name}-{number}")
 
 
 def literal(text: str) -> str:

@@ -4,18 +4,15 @@ import re
 
 import pytest
 
+from docs.app import settled
+
 pytestmark = pytest.mark.browser
-
-
-def settled(page):
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-    # The listener is attached to a figure soon after it is drawn.
-    page.wait_for_timeout(600)
 
 
 def test_two_runs_are_compared_down_to_a_sample_in_inspect(page, address):
     page.goto(f"{address}/compare?model=mini-7&benchmarks=general")
     page.get_by_text("A · NGD").wait_for()
+    settled(page)
     runs = page.locator(".st-key-compare-runs")
     runs.get_by_role("combobox").click()
     page.get_by_role("option", name="Base").click()

@@ -4,15 +4,18 @@ import re
 
 import pytest
 
+from docs.app import settled
+
 pytestmark = pytest.mark.browser
 
 
 def click(page, figure: str, marks: str) -> None:
     """Click the first of a figure's marks, where a person would."""
-    box = page.locator(f".st-key-figure-{figure} {marks}").first.bounding_box()
+    mark = page.locator(f".st-key-figure-{figure} {marks}").first
+    mark.wait_for()
+    settled(page)
+    box = mark.bounding_box()
     at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    # The listener is attached soon after the figure is drawn.
-    page.wait_for_timeout(500)
     page.mouse.move(*at)
     page.wait_for_timeout(200)
     page.mouse.click(*at)
@@ -34,6 +37,7 @@ def test_a_click_on_the_alluvial_lists_its_samples_and_one_opens_in_inspect(page
     # A copied address lists the same.
     page.reload()
     assert counted(page, right) == right
+    settled(page)
     page.get_by_role("link", name="Inspect").nth(1).click()
     page.wait_for_url("**/inspect**")
     assert "sample=" in page.url

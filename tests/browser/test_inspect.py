@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from docs.app import settled
 from r2t2.data import world
 
 pytestmark = pytest.mark.browser
@@ -19,11 +20,6 @@ data => {
     "paste", { clipboardData: held, bubbles: true, cancelable: true }));
 }
 """
-
-
-def settled(page):
-    page.wait_for_timeout(300)
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
 
 
 def answered(page, count: int):
@@ -51,6 +47,7 @@ def test_play_goes_to_the_last_step_and_stops(page, address):
     page.goto(f"{address}/inspect?model=mini-7&steps=3&step=1")
     answered(page, 5)
     page.get_by_text("and step 1 (filled)").wait_for()
+    settled(page)
     page.get_by_role("button", name="Play").click()
     page.get_by_role("button", name="Stop").wait_for()
     page.get_by_text("and step 3 (filled)").wait_for()
@@ -62,10 +59,12 @@ def test_play_goes_to_the_last_step_and_stops(page, address):
 def test_a_neighbour_is_inspected_in_turn_and_there_is_a_way_back(page, address):
     page.goto(f"{address}/inspect?model=mini-7&benchmark=reading&sample=4&view=Neighbours")
     answered(page, 5)
+    settled(page)
     page.get_by_role("button", name="Inspect", exact=True).first.click()
     page.get_by_text("sample: reference-7-").wait_for()
     answered(page, 5)
     assert "benchmark=reference" in page.url
+    settled(page)
     page.get_by_role("button", name="Back to reading 4").click()
     page.get_by_text("sample: reading-7-4").wait_for()
 
@@ -73,6 +72,7 @@ def test_a_neighbour_is_inspected_in_turn_and_there_is_a_way_back(page, address)
 def test_the_export_shows_all_without_a_network(page, chromium, address, tmp_path):
     page.goto(f"{address}/inspect?model=mini-7&benchmark=reading&sample=4")
     answered(page, 5)
+    settled(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="Export as HTML").click()
     download.value.save_as(tmp_path / "export.html")

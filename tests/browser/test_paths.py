@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from docs.app import settled
 from r2t2.data import world
 
 pytestmark = pytest.mark.browser
@@ -20,7 +21,7 @@ def answers(page, count: int):
 
 def upload(page, data: bytes):
     # Sooner than this no person could: the uploader must be at work before it is given a file.
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    settled(page)
     page.locator("input[type=file]").set_input_files(
         {"name": "scene.png", "mimeType": "image/png", "buffer": data}
     )
@@ -36,8 +37,10 @@ def test_the_first_visit_to_a_fresh_server_may_be_to_any_page(page, address):
 def test_from_overview_to_five_answers_on_a_picked_sample(page, address):
     page.goto(f"{address}/?model=mini-7")
     page.get_by_role("heading", name="Is it re-routing?").wait_for()
+    settled(page)
     page.get_by_role("link", name="Inspect").first.click()
     answers(page, 5)
+    settled(page)
     page.get_by_role("button", name=re.compile(r"^3\b")).click()
     page.get_by_text("general-7-3").wait_for()
     assert all(answers(page, 5))
@@ -75,7 +78,7 @@ def test_a_file_that_is_no_picture_is_refused_with_a_reason(page, address):
 def test_a_copied_address_shows_the_same_in_another_session(page, chromium, address):
     page.goto(f"{address}/inspect?model=mini-7&benchmark=reading&sample=5&k=3")
     first = answers(page, 5)
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    settled(page)
     other = chromium.new_context()
     try:
         again = other.new_page()
@@ -109,11 +112,11 @@ def test_nothing_is_wider_than_the_window(page, address, path, width):
 def test_back_returns_to_the_page_and_its_filters_at_once(page, address, start, link):
     page.goto(f"{address}/{start}&model=mini-7")
     page.locator(".js-plotly-plot").first.wait_for()
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    settled(page)
     left, title = page.url, page.locator("h1").inner_text()
     page.get_by_role("link", name=link).first.click()
     page.get_by_role("heading", name=link, exact=True).first.wait_for()
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    settled(page)
     page.go_back()
     page.get_by_role("heading", name=title).wait_for()
     assert page.url == left
@@ -122,6 +125,7 @@ def test_back_returns_to_the_page_and_its_filters_at_once(page, address, start, 
 def test_a_figure_downloads_as_svg(page, address):
     page.goto(f"{address}/?model=mini-7")
     page.locator(".js-plotly-plot").first.wait_for()
+    settled(page)
     page.get_by_test_id("stPopover").get_by_role("button").first.click()
     with page.expect_download() as download:
         page.get_by_text("Figure as SVG").click()

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from docs.app import settled
 from r2t2.analysis import maps
 
 pytestmark = pytest.mark.browser
@@ -28,6 +29,7 @@ def plot(page):
     page.wait_for_function(
         "document.querySelector('.st-key-figure-map .js-plotly-plot')?._fullData?.length > 1"
     )
+    settled(page)
     return found.bounding_box()
 
 
@@ -40,11 +42,13 @@ def test_points_dragged_over_are_listed_and_stay_when_the_colours_change(page, s
     page.mouse.move(box["x"] + 300, box["y"] + 480, steps=8)
     page.mouse.up()
     listed(page, "selected$")
+    settled(page)
     count = page.locator("strong", has_text="selected").inner_text()
     page.get_by_label("Colour").click()
     page.get_by_role("option", name="right or wrong").click()
     page.wait_for_url(re.compile("ref-colour=right"))
     listed(page, f"^{count}$")
+    settled(page)
     page.get_by_role("button", name="Clear").click()
     listed(page, "^150 of 150$")
 
@@ -55,6 +59,7 @@ def test_from_a_search_to_the_sample_in_inspect(page, start):
     page.get_by_label("Search").fill("how many balls are there?")
     listed(page, "^48 nearest$")
     assert "ref-search=how" in page.url
+    settled(page)
     page.get_by_role("link", name="Inspect").nth(1).click()
     page.wait_for_url(re.compile(r"/inspect\?.*benchmark=reference"))
 
@@ -71,8 +76,6 @@ def test_a_point_that_is_clicked_is_listed_alone(page, start):
           return [box.x + _size.l + xaxis.d2p(x[0]), box.y + _size.t + yaxis.d2p(y[0])];
         }"""
     )
-    # Its listener looks for the plot four times a second.
-    page.wait_for_timeout(600)
     page.mouse.move(x - 2, y)
     page.mouse.move(x, y)
     page.wait_for_timeout(200)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from docs.app import settled
+
 pytestmark = pytest.mark.browser
 
 
@@ -9,6 +11,7 @@ def opened(page, address, query=""):
     page.goto(f"{address}/results?model=mini-7{query}")
     page.get_by_role("heading", name="By category").wait_for()
     page.locator(".st-key-figure-categories .point").first.wait_for(state="attached")
+    settled(page)
 
 
 def test_a_point_leads_to_its_samples_and_on_to_inspect(page, address):
@@ -23,6 +26,7 @@ def test_a_point_leads_to_its_samples_and_on_to_inspect(page, address):
     category = page.url.split("results-category=")[1].split("&")[0]
     chosen = page.locator(".st-key-results-category input")
     page.wait_for_function("([i, c]) => i.value === c", arg=[chosen.element_handle(), category])
+    settled(page)
     page.locator("[data-testid=stMain]").get_by_role("link", name="Inspect").first.click()
     page.wait_for_url("**/inspect?**")
     page.get_by_text("general-7-").first.wait_for()
@@ -32,6 +36,7 @@ def test_an_address_brings_back_views_and_the_papers_table(page, chromium, addre
     opened(page, address)
     page.get_by_role("radio", name="Radar").click()
     page.locator(".polarlayer .trace").first.wait_for(state="attached")
+    settled(page)
     page.get_by_role("radio", name="9", exact=True).click()
     page.get_by_text("Table 9: learning rate schedule, by benchmark").wait_for()
     other = chromium.new_context()

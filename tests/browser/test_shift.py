@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from docs.app import settled
+
 pytestmark = pytest.mark.browser
 
 # The middle of a part of a figure that can be clicked: links are bent, so their box's is not.
@@ -35,11 +37,6 @@ def click(page, figure: str, part: str):
     page.mouse.click(*point)
 
 
-def settled(page):
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-    page.wait_for_timeout(500)  # listeners look for a figure that is drawn anew that often
-
-
 def chosen(page) -> int:
     said = page.get_by_text("The samples chosen:").inner_text()
     return int(re.search(r"chosen: ([\d,]+)", said)[1].replace(",", ""))
@@ -50,6 +47,7 @@ def test_from_a_link_to_its_samples_to_inspect(page, address):
     click(page, "flow", ".sankey-link")
     page.wait_for_url(re.compile("shift-before=.*shift-after=|shift-after=.*shift-before="))
     assert chosen(page) > 0
+    settled(page)
     main = page.get_by_test_id("stMain")
     question = main.get_by_test_id("stText").first.inner_text()
     main.get_by_role("link", name="Inspect").first.click()

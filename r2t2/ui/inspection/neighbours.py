@@ -76,12 +76,11 @@ def section(case: Case, name: str) -> None:
         )
         return
     rows = table.head(PICTURES).to_dict("records")
-    for start in range(0, len(rows), ACROSS):
-        for column, row in zip(st.columns(ACROSS), rows[start : start + ACROSS], strict=False):
-            with column.container(border=True, height="stretch"):
-                st.image(engine.thumbnail(ask(case, row["position"]), 256), width="stretch", alt="")
-                st.html(told(frames, row))
-                inspect(case, row["position"])
+    for tile, row in zip(show.tiles("neighbours", len(rows), ACROSS), rows, strict=True):
+        with tile:
+            st.image(engine.thumbnail(ask(case, row["position"]), 256), width="stretch", alt="")
+            st.html(told(frames, row))
+            inspect(case, row["position"])
     where = (
         "the space of routing weights (eq. 8), where it begins"
         if setting.algorithm == "mode_finding"
