@@ -101,6 +101,21 @@ class Answers:
         best = self.probabilities.argmax(-1).tolist()
         return [names[i] for names, i in zip(self.candidates, best, strict=True)]
 
+    @property
+    def confidence(self) -> Float[Tensor, " batch"]:
+        """The probability of each sample's answer."""
+        return self.probabilities.amax(-1)
+
+    def put(self, rows: Int[Tensor, " rows"], others: Answers) -> Answers:
+        """These answers with those of some samples replaced by others, in the rows' order."""
+        width = max(self.probabilities.shape[-1], others.probabilities.shape[-1])
+        whole, part = (_wide(answers, width) for answers in (self, others))
+        candidates = list(whole.candidates)
+        for row, names in zip(rows.tolist(), part.candidates, strict=True):
+            candidates[row] = names
+        to = rows.to(self.probabilities.device)
+        return Answers(candidates, whole.probabilities.index_copy(0, to, part.probabilities))
+
     def top(self, n: int) -> list[list[tuple[str, float]]]:
         """The n most probable candidates of each sample with their probabilities."""
         n = min(n, self.probabilities.shape[-1])
@@ -111,6 +126,13 @@ class Answers:
                 self.candidates, indices.tolist(), values.tolist(), strict=True
             )
         ]
+
+
+def _wide(answers: Answers, width: int) -> Answers:
+    """The same answers with candidates that are none, up to so many."""
+    more = width - answers.probabilities.shape[-1]
+    named = [(*names, *[""] * (width - len(names))) for names in answers.candidates]
+    return Answers(named, torch.nn.functional.pad(answers.probabilities, (0, more)))
 
 
 class RoutedModel(ABC):

@@ -6,7 +6,7 @@ import pathlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +35,11 @@ class Prepared:
     encoded: Batch
     r: Float[Tensor, "batch sites experts"]
     embeddings: Float[np.ndarray, "batch dimensions"]
+
+    def __getitem__(self, rows: Int[Tensor, " rows"]) -> Prepared:
+        samples = [self.samples[row] for row in rows.tolist()]
+        here = rows.to(self.r.device)
+        return Prepared(samples, self.encoded[here], self.r[here], self.embeddings[rows.numpy()])
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,16 @@ class Engine:
         ------
         ValueError : the oracle was asked for and a sample has no label.
         """
+        found = self._run(prepared, setting, trace)
+        if not setting.options.get("sure"):
+            return found
+        unsure = (found.answers[-1].confidence < setting.sure).nonzero()[:, 0].cpu()
+        if not len(unsure):
+            return found
+        exact = replace(setting, losses="exact")
+        return found.put(unsure, self._run(prepared[unsure], exact, trace))
+
+    def _run(self, prepared: Prepared, setting: Setting, trace: bool) -> Trajectory:
         self.settle()
         started = time.perf_counter()
         neighbours, path, passes = self._path(prepared, setting)

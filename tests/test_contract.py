@@ -37,3 +37,12 @@ def test_answers_are_the_most_probable_candidates():
     answers = Answers([("yes", "no"), ("red", "blue")], torch.tensor([[0.3, 0.7], [0.9, 0.1]]))
     assert answers.texts == ["no", "red"]
     assert [name for name, _ in answers.top(5)[1]] == ["red", "blue"]
+
+
+def test_some_samples_answers_are_replaced_whatever_their_candidates():
+    answers = Answers([("yes",), ("red",), ("cat",)], torch.tensor([[0.7], [0.9], [0.4]]))
+    others = Answers([("dog", "cow"), ("no", "yes")], torch.tensor([[0.2, 0.6], [0.8, 0.2]]))
+    both = answers.put(torch.tensor([2, 0]), others)
+    assert both.texts == ["no", "red", "cow"]
+    assert both.confidence.tolist() == torch.tensor([0.8, 0.9, 0.6]).tolist()
+    assert answers.texts == ["yes", "red", "cat"]

@@ -85,6 +85,37 @@ def test_a_badly_fitted_neighbour_has_its_exact_loss(engine):
     assert torch.equal(engine.run(prepared, FITTED).r, engine.run(prepared, toy.NGD).r)
 
 
+@pytest.mark.parametrize("trace", [True, False])
+@pytest.mark.parametrize("changes", [{}, RANDOM])
+def test_only_a_sample_with_an_unsure_answer_is_rerouted_on_exact_losses(engine, changes, trace):
+    engine.fitted = replace(engine.fitted, weights=-engine.fitted.weights)  # to tell it apart
+    prepared = engine.prepare(toy.dataset()[:9])
+    exact = engine.run(prepared, replace(toy.NGD, **changes), trace)
+    read = engine.run(prepared, replace(FITTED, **changes), trace)
+    sure = float(read.answers[-1].confidence.median())
+    both = engine.run(prepared, replace(FITTED, sure=sure, **changes), trace)
+    unsure = read.answers[-1].confidence < sure
+    assert int(unsure.sum()) == 4
+    assert len(both.answers) == len(read.answers)
+    of = (exact, unsure), (read, ~unsure)
+    for way, rows in of:
+        assert torch.equal(both.r[rows], way.r[rows])
+        assert torch.equal(both.objective[rows], way.objective[rows])
+        assert torch.equal(both.losses[rows], way.losses[rows])
+        for mine, theirs in zip(both.answers, way.answers, strict=True):
+            assert torch.equal(mine.probabilities[rows], theirs.probabilities[rows])
+    assert not torch.equal(exact.r[unsure], read.r[unsure])
+    for passes in ("forward", "backward"):
+        spent, first, again = (getattr(way.cost, passes) for way in (both, read, exact))
+        assert torch.equal(spent, first + unsure * again)
+
+
+def test_who_is_sure_of_all_goes_without_saying(engine):
+    assert "sure" not in FITTED.options
+    assert "sure" not in replace(toy.NGD, sure=0.5).options
+    assert replace(FITTED, sure=0.5).options["sure"] == 0.5
+
+
 def test_the_same_seed_makes_the_same_fit_at_whatever_cost(engine):
     def made(seed):
         every = engine.everything("all")

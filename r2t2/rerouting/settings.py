@@ -48,6 +48,8 @@ class Setting:
         ("questions"), or none ("off"); docs/data.md.
     losses : the neighbours', computed by the model at every step ("exact", the paper) or read off
         what was fitted to them beforehand ("fitted", `r2t2.fitted`).
+    sure : the confidence from which an answer on fitted losses stands; a sample whose answer has
+        less is re-routed once more, on exact losses. 0 is sure of all.
     seed : of random neighbours.
     """
 
@@ -68,6 +70,7 @@ class Setting:
     references: References = "correct"
     guard: Guard = "samples"
     losses: LossKind = "exact"
+    sure: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -94,6 +97,7 @@ class Setting:
             ("learning_rate", 0, 100),
             ("final_learning_rate", 0, 100),
             ("alpha", 0, 1),
+            ("sure", 0, 1),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -118,7 +122,9 @@ class Setting:
         if self.guard == "samples":
             used.discard("guard")
         if self.losses == "exact":
-            used.discard("losses")
+            used -= {"losses", "sure"}
+        if not self.sure:
+            used.discard("sure")
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name in used}
 
 
@@ -148,8 +154,8 @@ _USED: dict[str, tuple[str, ...]] = {
     "constant": ("references", "seed"),
     "finetuned_router": ("references", "seed"),
     "mode_finding": ("k", "kernel", "bandwidth", "steps", "alpha", "references", "guard"),
-    "kernel_regression": (*_NEAR, "steps", "search", "losses"),
-    "ngd": (*_NEAR, *_DESCENT, "losses"),
+    "kernel_regression": (*_NEAR, "steps", "search", "losses", "sure"),
+    "ngd": (*_NEAR, *_DESCENT, "losses", "sure"),
     "oracle": _DESCENT,
 }
 

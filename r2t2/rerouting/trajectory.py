@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -68,6 +68,30 @@ class Trajectory:
     neighbours: Neighbours | None
     losses: Float[Tensor, "batch 2 neighbours"] | None
     cost: Cost
+
+    def put(self, rows: Int[Tensor, " rows"], others: Trajectory) -> Trajectory:
+        """This trajectory with other ways of some of its samples; what they cost is added.
+
+        Parameters
+        ----------
+        others : of those samples, with the same neighbours and as many steps.
+        """
+        here = rows.to(self.r.device)
+        forward, backward = self.cost.forward.clone(), self.cost.backward.clone()
+        forward[rows] += others.cost.forward
+        backward[rows] += others.cost.backward
+        losses = self.losses
+        if losses is not None and others.losses is not None:
+            losses = losses.index_copy(0, here, others.losses)
+        answers = zip(self.answers, others.answers, strict=True)
+        return replace(
+            self,
+            r=self.r.index_copy(0, here, others.r),
+            objective=self.objective.index_copy(0, here, others.objective),
+            answers=[mine.put(rows, theirs) for mine, theirs in answers],
+            losses=losses,
+            cost=Cost(forward, backward, self.cost.seconds + others.cost.seconds),
+        )
 
     @property
     def steps(self) -> int:

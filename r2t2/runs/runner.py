@@ -382,7 +382,7 @@ def sample_rows(
         [sample.score(answer) for sample, answer in zip(samples, texts, strict=True)]
         for texts in answers
     )
-    confidence = [trajectory.answers[i].probabilities.amax(-1) for i in (0, -1)]
+    confidence = [trajectory.answers[i].confidence for i in (0, -1)]
     names = _top1(engine, trajectory.r[:, [0, -1]])
     columns: dict[str, Any] = {
         "position": np.arange(first, first + len(samples)),
@@ -425,7 +425,7 @@ def step_rows(
     steps = [0, last] if len(trajectory.answers) == 2 else list(range(last + 1))
     count, r = len(prepared.samples), trajectory.r[:, steps]
     answers = list(zip(*(step.texts for step in trajectory.answers), strict=True))
-    confidence = torch.stack([step.probabilities.amax(-1) for step in trajectory.answers], 1)
+    confidence = torch.stack([step.confidence for step in trajectory.answers], 1)
     width = r[0, 0].numel()
     columns: dict[str, Any] = {
         "position": np.arange(first, first + count).repeat(len(steps)),

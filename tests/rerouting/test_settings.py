@@ -34,6 +34,7 @@ def test_options_that_an_algorithm_uses_count():
         ("steps", 51),
         ("epsilon", -0.1),
         ("alpha", 1.5),
+        ("sure", 1.5),
         ("learning_rate", -1),
         ("bandwidth", 0),
         ("bandwidth", "mean"),
