@@ -18,7 +18,7 @@ from r2t2.data import world
 from r2t2.engine import Engine
 from r2t2.peak import watch
 from r2t2.rerouting.descent import learning_rate, project
-from r2t2.rerouting.settings import AMORTISED, COMPARED, PAPER, Setting, strategy
+from r2t2.rerouting.settings import AMORTISED, COMPARED, PAPER, SURE, Setting, strategy
 from r2t2.samples import Sample
 
 # The hungriest last: memory that one took may stay the process's, and count for the next.
@@ -96,14 +96,16 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
         _ = sample.image
     few, one = samples[:4], samples[:1]
     preset = engine.model.preset
-    amortised = tuple(n for n in AMORTISED if not engine.lacking(strategy(n, preset)))
-    strategies, alone = (*amortised, *STRATEGIES), (*amortised, *ALONE)
+    settings = {name: strategy(name, preset) for name in (*AMORTISED, *STRATEGIES)}
+    settings = {"ngd_amortised_sure": replace(settings["ngd_amortised"], sure=SURE), **settings}
+    settings = {name: own for name, own in settings.items() if not engine.lacking(own)}
+    amortised = [name for name, own in settings.items() if own.losses == "fitted"]
+    alone = [*amortised, *ALONE]
 
     def answered(name: str, samples: list[Sample]) -> Callable[[], object]:
         if name == "base":
             return lambda: _base(engine, samples)
-        setting = strategy(name, preset)
-        return lambda: engine.run(engine.prepare(samples), setting, trace=False)
+        return lambda: engine.run(engine.prepare(samples), settings[name], trace=False)
 
     def five() -> None:
         prepared = engine.prepare(one)
@@ -111,7 +113,7 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
             engine.run(prepared, strategy(name, preset))
 
     work: dict[str, Callable[[], object]] = {
-        **{name: answered(name, samples) for name in ("base", *strategies)},
+        **{name: answered(name, samples) for name in ("base", *settings)},
         **{f"{name} alone": answered(name, one) for name in ("base", *alone)},
         "yardstick": lambda: yardstick(engine, few, PAPER),
         "five": five,
@@ -136,7 +138,7 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
     rows = [
         row("base_seconds_per_sample", median(lambda turn: turn["base"]) / fast, "s"),
         row("base_seconds_batch_1", median(lambda turn: turn["base alone"]), "s"),
-        *(row(f"{name}_over_base", over(name, "base"), "x") for name in strategies),
+        *(row(f"{name}_over_base", over(name, "base"), "x") for name in settings),
         *(
             row(f"{name}_over_base_batch_1", over(f"{name} alone", "base alone"), "x")
             for name in alone
@@ -146,7 +148,7 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
         took = engine.fitted.built["seconds"]
         saved = median(lambda turn: turn["ngd"] - turn["ngd_amortised"]) / fast
         rows += [
-            *(row(f"{name}_same_answer", agreement(engine, name), "%") for name in amortised),
+            *(row(f"{n}_same_answer", agreement(engine, settings[n]), "%") for n in amortised),
             row("fit_seconds", took, "s"),
             row("fit_break_even", took / saved, "samples"),
         ]
@@ -155,7 +157,7 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
         row("yardstick_max_difference", float(difference.abs().max()), "r"),
         row("five_answers_one_sample", median(lambda turn: turn["five"]), "s"),
     ]
-    told = {name: memory[name] for name in ("base", *strategies)}
+    told = {name: memory[name] for name in ("base", *settings)}
     rows += [row(f"{n}_peak_memory", peak / 2**20, "MiB") for n, peak in told.items() if peak]
     paper = [
         row(f"paper_{name}_over_base_flops", value, "x") for name, value in PAPER_OVER_BASE.items()
@@ -163,13 +165,12 @@ def measure(engine: Engine, batch: int = 64, repeats: int = 5) -> list[dict[str,
     return [*rows, *paper]
 
 
-def agreement(engine: Engine, amortised: str, count: int = 256) -> float:
+def agreement(engine: Engine, amortised: Setting, count: int = 256) -> float:
     """Percent of a benchmark's first samples with the exact strategy's answer."""
-    setting = strategy(amortised, engine.model.preset)
     prepared = engine.prepare(world.dataset("general")[:count])
     fitted, exact = (
-        engine.run(prepared, replace(setting, losses=losses), trace=False).answers[-1].texts
-        for losses in ("fitted", "exact")
+        engine.run(prepared, setting, trace=False).answers[-1].texts
+        for setting in (amortised, replace(amortised, losses="exact"))
     )
     return 100 * sum(map(eq, fitted, exact)) / len(exact)
 

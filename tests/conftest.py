@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,33 @@ def small_cache(tmp_path_factory) -> Path:
             runner.run(dataset, 7, name, strategy(name, model.preset), limit=20)
     partly = strategy("mode_finding", model.preset)
     runner.run(world.dataset("general", 7), 7, "mode_finding", partly, limit=20)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def amortised_cache(small_cache, tmp_path_factory) -> Path:
+    """The small cache with the references' fitted losses, and amortised NGD on both benchmarks.
+
+    Once as it is, and once with unsure answers from exact losses.
+    """
+    from r2t2 import studio
+    from r2t2.fitted import fit
+    from r2t2.rerouting.settings import SURE, strategy
+    from r2t2.runs.runner import Runner
+
+    folder = tmp_path_factory.mktemp("amortised") / "cache"
+    shutil.copytree(small_cache, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("R2T2_CACHE", str(folder))
+        opened = studio.open_engine("mini-7")
+        fit(opened.model, opened.reference, *opened.everything("all"), count=8).save(
+            folder / "references" / "mini-7-reference-wordllama"
+        )
+        runner, setting = Runner(opened, folder / "runs"), strategy("ngd_amortised", "mini")
+        for benchmark in ("general", "reading"):
+            dataset = studio.open_dataset(benchmark, 7)
+            for own in (setting, replace(setting, sure=SURE)):
+                runner.run(dataset, 7, "ngd_amortised", own, trace="none", limit=20)
     return folder
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,13 +35,62 @@ def agreement(runs: Mapping[str, Both]) -> pd.DataFrame:
         reached = {name: 100 * both["correct", name].mean() for name in ("exact", "amortised")}
         rows.append({"benchmark": benchmark, **reached, **found[_KEPT].to_dict()})
     table = pd.DataFrame(rows, columns=["benchmark", "exact", "amortised", *_KEPT])
+    table.loc[len(table)] = {"benchmark": MEAN, **_mean(table), "n": table["n"].sum()}
+    return table.astype({"n": int})
+
+
+def _mean(table: pd.DataFrame) -> dict[str, float]:
+    """The mean over benchmarks of all columns, and the interval from low to high of a mean."""
     mean = table.mean(numeric_only=True)
     # Benchmarks are independent: the variances of their differences add up.
     half = np.sqrt(((table["high"] - table["low"]) ** 2).sum()) / 2 / max(len(table), 1)
-    centre = (table["high"] + table["low"]).mean() / 2
-    mean = pd.Series({**mean, "n": table["n"].sum(), "low": centre - half, "high": centre + half})
-    table.loc[len(table)] = {"benchmark": MEAN, **mean}
-    return table.astype({"n": int})
+    centre = (mean["high"] + mean["low"]) / 2
+    return {**mean, "low": centre - half, "high": centre + half}
+
+
+def doubted(runs: Mapping[str, Both], thresholds: Sequence[float]) -> pd.DataFrame:
+    """What an amortised strategy reaches where its least confident samples are re-routed exactly.
+
+    This is `Setting.sure` without a run of its own: the exact run's answers stand in for those of
+    which the amortised one is less sure than a threshold.
+
+    Parameters
+    ----------
+    runs : benchmark -> the sample rows of the exact run and of the amortised one: position,
+        correct, answer, confidence, forward, backward.
+
+    Returns
+    -------
+    One row per threshold, benchmarks weighing the same: sure (the threshold), again (samples
+    re-routed exactly), same_answer and accuracy in percent, difference (accuracy less the exact
+    strategy's, in points) with its paired 95 % interval low and high, and passes (of a sample, a
+    backward one counting as two).
+    """
+    both = [
+        pairs.aligned({"exact": exact, "amortised": amortised})
+        for exact, amortised in runs.values()
+    ]
+    rows = [
+        {"sure": sure, **_mean(pd.DataFrame([_doubting(each, sure) for each in both]))}
+        for sure in thresholds
+    ]
+    return pd.DataFrame(rows)
+
+
+def _doubting(both: pd.DataFrame, sure: float) -> dict[str, float]:
+    """The values of a row of `doubted`, of one benchmark."""
+    exact, amortised = (both.xs(name, axis=1, level=1) for name in ("exact", "amortised"))
+    unsure = amortised["confidence"] < sure
+    right = amortised["correct"].where(~unsure, exact["correct"])
+    passes = [way["forward"] + 2 * way["backward"] for way in (amortised, exact)]
+    against = pairs.paired(right.to_numpy(bool), exact["correct"].to_numpy(bool))
+    return {
+        "again": 100 * unsure.mean(),
+        "same_answer": 100 * (unsure | (exact["answer"] == amortised["answer"])).mean(),
+        "accuracy": 100 * right.mean(),
+        **{name: float(against[name]) for name in ("difference", "low", "high")},
+        "passes": (passes[0] + unsure * passes[1]).mean(),
+    }
 
 
 def break_even(building: float, exact: float, amortised: float) -> float:

@@ -76,6 +76,45 @@ def error_bars(error: Float[np.ndarray, " references"], threshold: float) -> go.
     return figure
 
 
+def doubt(table: pd.DataFrame, column: str, title: str, marked: float) -> go.Figure:
+    """What re-routing the least confident samples exactly does, over how many these are.
+
+    Parameters
+    ----------
+    table : `analysis.amortised.doubted`.
+    column : of it, with its axis's title; of the difference its interval is drawn, too.
+    marked : the threshold whose point stands out.
+    """
+    figure = blank(ROW, x="samples re-routed exactly, %", y=title)
+    out = table["sure"] == marked
+    if column == "difference":
+        figure.add_scatter(
+            x=pd.concat([table["again"], table["again"][::-1]]),
+            y=pd.concat([table["low"], table["high"][::-1]]),
+            fill="toself",
+            mode="none",
+            fillcolor=MUTED,
+            opacity=0.2,
+            hoverinfo="skip",
+        )
+        figure.add_hline(0, line={"color": MUTED, "width": 1})
+    figure.add_scatter(
+        x=table["again"],
+        y=table[column],
+        mode="lines+markers+text",
+        line={"color": ACCENT, "width": 2},
+        marker={"size": np.where(out, 11, 5).tolist(), "color": ACCENT},
+        text=np.where(out, f"sure {marked:g}", "").tolist(),
+        textposition="bottom right",
+        customdata=table[["sure", "same_answer", "accuracy", "passes"]],
+        hovertemplate="sure %{customdata[0]:.2f}: %{x:.1f} % exactly<br>same answer "
+        "%{customdata[1]:.1f} %, accuracy %{customdata[2]:.1f} %, %{customdata[3]:.1f} passes"
+        "<extra></extra>",
+    )
+    figure.update_layout(showlegend=False)
+    return figure
+
+
 def objective_pairs(lines: pd.DataFrame) -> go.Figure:
     """L(r) over the steps: of the exact descent, and of the fitted one as either loss has it.
 

@@ -166,6 +166,10 @@ PAPER = Setting("ngd")
 MINI = replace(PAPER, learning_rate=1.0, k=10, bandwidth="median")
 PRESETS = {"paper": PAPER, "mini": MINI}
 
+# The confidence from which answers on fitted losses stand, for those who want NGD's own answers;
+# chosen there, too (docs/performance.md).
+SURE = 0.6
+
 # Strategy names in the order in which tables show them.
 CONTROLS = (
     "uniform",

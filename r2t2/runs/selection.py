@@ -74,14 +74,17 @@ def default_runs(runs: Sequence[Run]) -> list[Run]:
 
 def beside_exact(runs: Iterable[Run]) -> list[tuple[Run, Run]]:
     """Runs of the same samples that differ in nothing but their losses: (exact, fitted)."""
-    kinds: dict[str, dict[tuple[object, ...], Run]] = {"exact": {}, "fitted": {}}
+    exact: dict[tuple[object, ...], Run] = {}
+    fitted: dict[tuple[object, tuple[object, ...]], Run] = {}
     for run in runs:
         of, options = run.spec, dict(run.spec.setting)
-        kind = str(options.pop("losses", "exact"))
+        losses, sure = options.pop("losses", "exact"), options.pop("sure", 0)
         same = (of.model, of.reference, of.benchmark, of.seed, *sorted(options.items()))
-        kinds[kind].setdefault(same, run)
-    exact = kinds["exact"]
-    return [(exact[same], run) for same, run in kinds["fitted"].items() if same in exact]
+        if losses == "fitted":
+            fitted.setdefault((sure, same), run)
+        else:
+            exact.setdefault(same, run)
+    return [(exact[same], run) for (_, same), run in fitted.items() if same in exact]
 
 
 def _rank(run: Run) -> tuple[int, int, str]:

@@ -19,6 +19,7 @@ from r2t2.analysis.results import MEAN
 from r2t2.figures import amortised as figures
 from r2t2.figures.style import label
 from r2t2.paths import reference_folder
+from r2t2.rerouting.settings import SURE
 from r2t2.ui import compare, references, runs, show
 from r2t2.ui.state import bound
 
@@ -70,13 +71,14 @@ def section(found: list[Run]) -> None:
     variant = st.segmented_control(
         "Strategy",
         list(both),
-        default="ngd" if "ngd" in both else next(iter(both)),
+        default="ngd_amortised" if "ngd_amortised" in both else next(iter(both)),
         required=True,
         format_func=label,
         label_visibility="collapsed",
         **bound("amortised-strategy"),
     )
     picked = both[variant]
+    name = label(runs.variant(picked[0][0]))
     table = agreement(picked)
     stored = references.stored(family[0].spec.reference, family[0].spec.model)
     fit = fitted_losses(family[0].spec.reference, stored)
@@ -90,7 +92,7 @@ def section(found: list[Run]) -> None:
     show.under(
         table,
         "amortised",
-        f"{label(variant)} on exact and on fitted losses of its neighbours, on the same samples "
+        f"{name} on exact and on fitted losses of its neighbours, on the same samples "
         f"of {len(picked)} benchmarks, each of the same weight. Passes are of one sample through "
         "the routed part of the model, a backward pass counting as two (paper: table 4). Times are "
         "those of these runs, whenever they were made; `python -m r2t2 bench` measures in turn.",
@@ -108,6 +110,56 @@ def section(found: list[Run]) -> None:
         st.subheader("How good the fit is", anchor=False)
         _errors(stored, fit.error.numpy(), fit.manifest["threshold"])
     _benchmarks(table)
+    if not picked[0][1].spec.setting.get("sure"):
+        _doubt(picked, name)
+
+
+def _doubt(picked: Sequence[Both], name: str) -> None:
+    """What the amortised strategy would reach if its least confident samples went the exact way."""
+    st.subheader("What it is not sure of", anchor=False)
+    table = doubted(picked)
+    shown = {
+        "same_answer": ("same answer, %", f"How often the answer is exact {name}'s"),
+        "difference": (
+            "difference, points",
+            f"Its accuracy less exact {name}'s, with its 95 % interval",
+        ),
+    }
+    for column, (kind, (title, said)) in zip(st.columns(2), shown.items(), strict=True):
+        with column:
+            show.figure(
+                figures.doubt(table, kind, title, SURE),
+                table,
+                f"amortised-doubt-{kind}",
+                f"{said}, where samples whose amortised answer has less confidence than a "
+                "threshold are re-routed once more, on exact losses.",
+            )
+    show.table(
+        pd.DataFrame(
+            {
+                "sure": table["sure"],
+                "re-routed exactly": table["again"],
+                "same answer": table["same_answer"],
+                "accuracy": table["accuracy"],
+                "difference": list(map(compare.signed, table["difference"])),
+                "95 % interval": list(map(compare.span, table["low"], table["high"])),
+                "passes": table["passes"],
+            }
+        ),
+        "amortised-doubt",
+        "Put together from these two runs: below the threshold in the first column the exact "
+        f"run's answer stands. `--set sure={SURE}` makes such runs; {SURE} was chosen on the dev "
+        "benchmark of the embedded model. Passes are of a sample, a backward one counting as two.",
+        height="content",
+        column_config={
+            "sure": st.column_config.NumberColumn("sure", format="%.2f"),
+            "passes": st.column_config.NumberColumn("passes", format="%.1f"),
+            **{
+                name: st.column_config.NumberColumn(name, format="%.1f %%")
+                for name in ("re-routed exactly", "same answer", "accuracy")
+            },
+        },
+    )
 
 
 def _benchmarks(table: pd.DataFrame) -> None:
@@ -163,13 +215,13 @@ def _errors(
 
 
 def pairs(found: Sequence[Run]) -> dict[str, list[Both]]:
-    """Exact and amortised runs of the same samples, by the exact run's variant."""
+    """Exact and amortised runs of the same samples, by the amortised run's variant."""
     from r2t2.runs.selection import DEV, beside_exact
 
     kept: dict[str, list[Both]] = {}
     for exact, fitted in beside_exact(found):
         if exact.spec.benchmark != DEV:
-            kept.setdefault(runs.variant(exact), []).append((exact, fitted))
+            kept.setdefault(runs.variant(fitted), []).append((exact, fitted))
     return kept
 
 
@@ -181,14 +233,32 @@ def agreement(found: Sequence[Both]) -> pd.DataFrame:
     ------
     DamagedRun : a file of one of them is missing or damaged.
     """
-    columns = ("position", "correct", "answer", "top1_after")
-    both = {
-        exact.spec.benchmark: tuple(
-            runs.samples([run], "answer", "top1_after")[list(columns)] for run in (exact, fitted)
+    return analysis.agreement(_rows(found, "answer", "top1_after"))
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=runs.BY_CONTENT)
+def doubted(found: Sequence[Both]) -> pd.DataFrame:
+    """`analysis.amortised.doubted` of pairs of runs.
+
+    Raises
+    ------
+    DamagedRun : a file of one of them is missing or damaged.
+    """
+    thresholds = [0, *(i / 100 for i in range(30, 101, 5))]
+    return analysis.doubted(_rows(found, "answer", "confidence", "forward", "backward"), thresholds)
+
+
+def _rows(found: Sequence[Both], *columns: str) -> dict[str, analysis.Both]:
+    """The sample rows of pairs of runs, by benchmark."""
+    wanted = ["position", "correct", *columns]
+    both = sorted(found, key=lambda pair: pair[0].spec.benchmark)
+    return {
+        exact.spec.benchmark: (
+            runs.samples([exact], *columns)[wanted],
+            runs.samples([fitted], *columns)[wanted],
         )
-        for exact, fitted in sorted(found, key=lambda pair: pair[0].spec.benchmark)
+        for exact, fitted in both
     }
-    return analysis.agreement(both)
 
 
 def mean(table: pd.DataFrame) -> dict[str, Any]:

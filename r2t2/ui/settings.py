@@ -25,7 +25,7 @@ from r2t2.rerouting.settings import (
 from r2t2.ui import engine
 from r2t2.ui.state import bound, get, put
 
-_NUMBERS = ("k", "epsilon", "bandwidth", "steps", "learning_rate", "final_learning_rate")
+_NUMBERS = ("k", "epsilon", "bandwidth", "steps", "learning_rate", "final_learning_rate", "sure")
 _CHOICES = {
     "neighbourhood": ("nearest", "ball"),
     "kernel": get_args(KernelName),
@@ -49,6 +49,8 @@ _HELP = {
     "optimiser": "Plain gradient (the paper), or Adam.",
     "space": "Steps on r, projected back to the simplex, or on log r.",
     "references": "Only references that the model answers correctly (the paper), or all.",
+    "sure": "Of amortised strategies: a sample whose answer has less confidence is re-routed once "
+    "more, on exact losses; 0 to 1.",
     "guard": "What is left out of the neighbours: samples with the same picture, or the same "
     "question and choices; also those with the same question about another picture; or nothing.",
 }
@@ -181,6 +183,7 @@ def _inputs(start: Setting) -> dict[str, Any]:
     with rest:
         for name in ("optimiser", "space", "references", "guard"):
             values[name] = _choice(name, start)
+        values["sure"] = _number("sure", start)
     return values
 
 

@@ -1,6 +1,5 @@
 """The app without a browser, on a small cache and on an empty one."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +9,6 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 import r2t2.models
-from r2t2 import studio
-from r2t2.fitted import fit
-from r2t2.rerouting.settings import strategy
-from r2t2.runs.runner import Runner
 from r2t2.ui import engine
 
 APP = str(Path(__file__).parents[2] / "app.py")
@@ -54,21 +49,3 @@ def empty_app(tmp_path, monkeypatch):
 def html() -> Callable[[AppTest], str]:
     """All of a page's own HTML."""
     return lambda test: " ".join(block.proto.body for block in test.get("html"))
-
-
-@pytest.fixture(scope="session")
-def amortised_cache(small_cache, tmp_path_factory) -> Path:
-    """The small cache with the references' fitted losses, and amortised NGD on both benchmarks."""
-    folder = tmp_path_factory.mktemp("amortised") / "cache"
-    shutil.copytree(small_cache, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("R2T2_CACHE", str(folder))
-        opened = studio.open_engine("mini-7")
-        fit(opened.model, opened.reference, *opened.everything("all"), count=8).save(
-            folder / "references" / "mini-7-reference-wordllama"
-        )
-        runner, setting = Runner(opened, folder / "runs"), strategy("ngd_amortised", "mini")
-        for benchmark in ("general", "reading"):
-            dataset = studio.open_dataset(benchmark, 7)
-            runner.run(dataset, 7, "ngd_amortised", setting, trace="none", limit=20)
-    return folder

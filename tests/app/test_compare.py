@@ -225,6 +225,19 @@ def test_exact_and_amortised_runs_are_laid_side_by_side(amortised, html):
     assert table(test, "error")["error"].is_monotonic_decreasing
 
 
+def test_what_it_is_not_sure_of_is_told_of_a_strategy_that_is_sure_of_all(amortised):
+    test = amortised()
+    shown = table(test, "re-routed exactly")
+    assert shown["sure"].iloc[0] == 0
+    assert shown["re-routed exactly"].is_monotonic_increasing
+    assert shown["same answer"].iloc[-1] == 100
+    strategies = test.segmented_control("amortised-strategy")
+    assert strategies.options == ["NGD, amortised", "NGD, amortised (sure 0.6)"]
+    strategies.set_value("ngd_amortised[sure=0.6]").run()
+    assert "What it is not sure of" not in [block.value for block in test.subheader]
+    assert table(test, "same answer")["same answer"].iloc[-1] == 100
+
+
 def test_without_amortised_runs_the_commands_that_make_them_are_told(app):
     test = app("compare", **AMORTISED)
     said = " ".join(block.value for block in test.code)

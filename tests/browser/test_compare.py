@@ -38,6 +38,32 @@ def test_a_dot_of_the_overview_leads_to_its_option(page, address):
     page.get_by_text("Accuracy by ").first.wait_for()
 
 
+def test_exact_and_amortised_are_chosen_and_a_copied_address_shows_the_same(
+    page, serve, amortised_cache, tmp_path
+):
+    with serve(amortised_cache, tmp_path / "log.txt") as address:
+        page.goto(f"{address}/compare?model=mini-7")
+        settled(page)
+        page.get_by_role("radio", name="Exact or amortised").click()
+        unsure = page.get_by_role("heading", name="What it is not sure of")
+        unsure.wait_for()
+        page.locator(".st-key-figure-amortised-doubt-difference .main-svg").first.wait_for()
+        settled(page)
+        page.get_by_role("radio", name="NGD, amortised (sure 0.6)").click()
+        unsure.wait_for(state="detached")
+        page.wait_for_url("**amortised-strategy=**")
+        page.reload()
+        page.locator(".st-key-figure-amortised-accuracy .main-svg").first.wait_for()
+        settled(page)
+        assert unsure.count() == 0
+        page.goto(f"{address}/inspect?model=mini-7&benchmark=reading&sample=3")
+        page.get_by_text("reading-7-3").wait_for()
+        settled(page)
+        page.get_by_role("tab", name="Exact or amortised").click()
+        page.get_by_text("L(r): the neighbours' exact weighted loss").wait_for()
+        page.locator(".st-key-figure-amortised-objective .main-svg").first.wait_for()
+
+
 @pytest.mark.parametrize("view", ["Side+by+side", "Ablations"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_compare_is_no_wider_than_the_window(page, address, view, width):

@@ -26,7 +26,7 @@ def section(case: Case, name: str) -> None:
             "read off a fit. Choose NGD or kernel regression."
         )
         return
-    fitted = replace(setting, losses="fitted")
+    fitted = replace(setting, losses="fitted", sure=0.0)
     if why := case.opened.lacking(fitted):
         st.write(
             "Neighbours' losses can be read off functions of r that are fitted once per reference "
