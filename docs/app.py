@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = (
@@ -24,17 +24,21 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# Since when a page has neither run, nor loaded a picture, nor changed its length.
+# Whether a page has for so long neither run, nor loaded a picture, nor changed in any way.
 _STILL = """
 (quiet) => {
   const app = document.querySelector("[data-testid=stApp]");
-  const main = document.querySelector("[data-testid=stMain]");
-  const busy = app?.dataset.testScriptState !== "notRunning"
-    || document.querySelector("[data-testid=stSpinner]")
-    || [...document.images].some((image) => !image.complete);
-  const length = main?.scrollHeight;
-  if (busy || window.r2Length !== length) window.r2Since = performance.now();
-  window.r2Length = length;
+  const changed = () => { window.r2Since = performance.now(); };
+  if (window.r2Watched !== app) {
+    window.r2Watched = app;
+    new MutationObserver(changed).observe(
+      app, { subtree: true, childList: true, attributes: true, characterData: true });
+    changed();
+  }
+  if (app.dataset.testScriptState !== "notRunning"
+      || document.querySelector("[data-testid=stSpinner]")
+      || [...document.images].some((image) => !image.complete))
+    changed();
   return performance.now() - window.r2Since >= quiet;
 }
 """
@@ -78,11 +82,17 @@ def _healthy(port: int) -> bool:
     return True
 
 
-def settled(page: Page, quiet: float = 600) -> None:
+def settled(page: Page, quiet: float = 1000) -> None:
     """Wait until a page has stood still for so many milliseconds.
 
-    Whoever presses a link that is still moving misses it; and the listeners of a figure look for
-    it anew four times a second.
+    Whoever presses a link that is still moving misses it, and the listeners of a figure look for
+    it anew four times a second. A busy server may take a while to begin with what it was asked.
     """
     page.wait_for_selector("[data-testid=stApp]")
     page.wait_for_function(_STILL, arg=quiet, polling=50)
+
+
+def press(what: Locator) -> None:
+    """Click what is on a page that stands still."""
+    settled(what.page)
+    what.click()

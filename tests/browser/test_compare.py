@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from docs.app import settled
+from docs.app import press, settled
 
 pytestmark = pytest.mark.browser
 
@@ -14,8 +14,8 @@ def test_two_runs_are_compared_down_to_a_sample_in_inspect(page, address):
     page.get_by_text("A · NGD").wait_for()
     settled(page)
     runs = page.locator(".st-key-compare-runs")
-    runs.get_by_role("combobox").click()
-    page.get_by_role("option", name="Base").click()
+    press(runs.get_by_role("combobox"))
+    press(page.get_by_role("option", name="Base"))
     page.get_by_text("C · Base").wait_for()
     # A row of the figure is a pattern: the picker and the list follow the click.
     bar = page.locator(".st-key-figure-compare-patterns .bars .point path").nth(1)
@@ -25,7 +25,7 @@ def test_two_runs_are_compared_down_to_a_sample_in_inspect(page, address):
     page.wait_for_url("**compare-pattern=**")
     settled(page)
     position = page.get_by_text(re.compile(r"^general \d+, seed 7$")).first.inner_text().split()[1]
-    page.get_by_test_id("stMain").get_by_role("link", name="Inspect").first.click()
+    press(page.get_by_test_id("stMain").get_by_role("link", name="Inspect").first)
     page.get_by_text(f"general-7-{position.strip(',')}").wait_for()
 
 
@@ -43,13 +43,11 @@ def test_exact_and_amortised_are_chosen_and_a_copied_address_shows_the_same(
 ):
     with serve(amortised_cache, tmp_path / "log.txt") as address:
         page.goto(f"{address}/compare?model=mini-7")
-        settled(page)
-        page.get_by_role("radio", name="Exact or amortised").click()
+        press(page.get_by_role("radio", name="Exact or amortised"))
         unsure = page.get_by_role("heading", name="What it is not sure of")
         unsure.wait_for()
         page.locator(".st-key-figure-amortised-doubt-difference .main-svg").first.wait_for()
-        settled(page)
-        page.get_by_role("radio", name="NGD, amortised (sure 0.6)").click()
+        press(page.get_by_role("radio", name="NGD, amortised (sure 0.6)"))
         unsure.wait_for(state="detached")
         page.wait_for_url("**amortised-strategy=**")
         page.reload()
@@ -58,8 +56,7 @@ def test_exact_and_amortised_are_chosen_and_a_copied_address_shows_the_same(
         assert unsure.count() == 0
         page.goto(f"{address}/inspect?model=mini-7&benchmark=reading&sample=3")
         page.get_by_text("reading-7-3").wait_for()
-        settled(page)
-        page.get_by_role("tab", name="Exact or amortised").click()
+        press(page.get_by_role("tab", name="Exact or amortised"))
         page.get_by_text("L(r): the neighbours' exact weighted loss").wait_for()
         page.locator(".st-key-figure-amortised-objective .main-svg").first.wait_for()
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from docs.app import settled
+from docs.app import press, settled
 
 pytestmark = pytest.mark.browser
 
@@ -37,8 +37,7 @@ def test_a_click_on_the_alluvial_lists_its_samples_and_one_opens_in_inspect(page
     # A copied address lists the same.
     page.reload()
     assert counted(page, right) == right
-    settled(page)
-    page.get_by_role("link", name="Inspect").nth(1).click()
+    press(page.get_by_role("link", name="Inspect").nth(1))
     page.wait_for_url("**/inspect**")
     assert "sample=" in page.url
     page.locator(".r2-answer").first.wait_for()

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from docs.app import settled
+from docs.app import press, settled
 from r2t2.data import world
 
 pytestmark = pytest.mark.browser
@@ -47,8 +47,7 @@ def test_play_goes_to_the_last_step_and_stops(page, address):
     page.goto(f"{address}/inspect?model=mini-7&steps=3&step=1")
     answered(page, 5)
     page.get_by_text("and step 1 (filled)").wait_for()
-    settled(page)
-    page.get_by_role("button", name="Play").click()
+    press(page.get_by_role("button", name="Play"))
     page.get_by_role("button", name="Stop").wait_for()
     page.get_by_text("and step 3 (filled)").wait_for()
     page.get_by_role("button", name="Play").wait_for()
@@ -59,13 +58,11 @@ def test_play_goes_to_the_last_step_and_stops(page, address):
 def test_a_neighbour_is_inspected_in_turn_and_there_is_a_way_back(page, address):
     page.goto(f"{address}/inspect?model=mini-7&benchmark=reading&sample=4&view=Neighbours")
     answered(page, 5)
-    settled(page)
-    page.get_by_role("button", name="Inspect", exact=True).first.click()
+    press(page.get_by_role("button", name="Inspect", exact=True).first)
     page.get_by_text("sample: reference-7-").wait_for()
     answered(page, 5)
     assert "benchmark=reference" in page.url
-    settled(page)
-    page.get_by_role("button", name="Back to reading 4").click()
+    press(page.get_by_role("button", name="Back to reading 4"))
     page.get_by_text("sample: reading-7-4").wait_for()
 
 
@@ -74,7 +71,7 @@ def test_the_export_shows_all_without_a_network(page, chromium, address, tmp_pat
     answered(page, 5)
     settled(page)
     with page.expect_download() as download:
-        page.get_by_role("button", name="Export as HTML").click()
+        press(page.get_by_role("button", name="Export as HTML"))
     download.value.save_as(tmp_path / "export.html")
     context = chromium.new_context(offline=True)
     try:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from docs.app import settled
+from docs.app import press, settled
 from r2t2.data import world
 
 pytestmark = pytest.mark.browser
@@ -37,11 +37,9 @@ def test_the_first_visit_to_a_fresh_server_may_be_to_any_page(page, address):
 def test_from_overview_to_five_answers_on_a_picked_sample(page, address):
     page.goto(f"{address}/?model=mini-7")
     page.get_by_role("heading", name="Is it re-routing?").wait_for()
-    settled(page)
-    page.get_by_role("link", name="Inspect").first.click()
+    press(page.get_by_role("link", name="Inspect").first)
     answers(page, 5)
-    settled(page)
-    page.get_by_role("button", name=re.compile(r"^3\b")).click()
+    press(page.get_by_role("button", name=re.compile(r"^3\b")))
     page.get_by_text("general-7-3").wait_for()
     assert all(answers(page, 5))
     assert "sample=3" in page.url
@@ -114,7 +112,7 @@ def test_back_returns_to_the_page_and_its_filters_at_once(page, address, start, 
     page.locator(".js-plotly-plot").first.wait_for()
     settled(page)
     left, title = page.url, page.locator("h1").inner_text()
-    page.get_by_role("link", name=link).first.click()
+    press(page.get_by_role("link", name=link).first)
     page.get_by_role("heading", name=link, exact=True).first.wait_for()
     settled(page)
     page.go_back()
@@ -125,9 +123,8 @@ def test_back_returns_to_the_page_and_its_filters_at_once(page, address, start, 
 def test_a_figure_downloads_as_svg(page, address):
     page.goto(f"{address}/?model=mini-7")
     page.locator(".js-plotly-plot").first.wait_for()
-    settled(page)
-    page.get_by_test_id("stPopover").get_by_role("button").first.click()
+    press(page.get_by_test_id("stPopover").get_by_role("button").first)
     with page.expect_download() as download:
-        page.get_by_text("Figure as SVG").click()
+        press(page.get_by_text("Figure as SVG"))
     assert download.value.suggested_filename == "r2t2-mean-accuracy.svg"
     assert "<svg" in download.value.path().read_text()[:200]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from docs.app import settled
+from docs.app import press, settled
 from r2t2.analysis import maps
 
 pytestmark = pytest.mark.browser
@@ -44,12 +44,11 @@ def test_points_dragged_over_are_listed_and_stay_when_the_colours_change(page, s
     listed(page, "selected$")
     settled(page)
     count = page.locator("strong", has_text="selected").inner_text()
-    page.get_by_label("Colour").click()
-    page.get_by_role("option", name="right or wrong").click()
+    press(page.get_by_label("Colour"))
+    press(page.get_by_role("option", name="right or wrong"))
     page.wait_for_url(re.compile("ref-colour=right"))
     listed(page, f"^{count}$")
-    settled(page)
-    page.get_by_role("button", name="Clear").click()
+    press(page.get_by_role("button", name="Clear"))
     listed(page, "^150 of 150$")
 
 
@@ -59,8 +58,7 @@ def test_from_a_search_to_the_sample_in_inspect(page, start):
     page.get_by_label("Search").fill("how many balls are there?")
     listed(page, "^48 nearest$")
     assert "ref-search=how" in page.url
-    settled(page)
-    page.get_by_role("link", name="Inspect").nth(1).click()
+    press(page.get_by_role("link", name="Inspect").nth(1))
     page.wait_for_url(re.compile(r"/inspect\?.*benchmark=reference"))
 
 

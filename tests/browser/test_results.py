@@ -2,7 +2,7 @@
 
 import pytest
 
-from docs.app import settled
+from docs.app import press, settled
 
 pytestmark = pytest.mark.browser
 
@@ -26,18 +26,16 @@ def test_a_point_leads_to_its_samples_and_on_to_inspect(page, address):
     category = page.url.split("results-category=")[1].split("&")[0]
     chosen = page.locator(".st-key-results-category input")
     page.wait_for_function("([i, c]) => i.value === c", arg=[chosen.element_handle(), category])
-    settled(page)
-    page.locator("[data-testid=stMain]").get_by_role("link", name="Inspect").first.click()
+    press(page.locator("[data-testid=stMain]").get_by_role("link", name="Inspect").first)
     page.wait_for_url("**/inspect?**")
     page.get_by_text("general-7-").first.wait_for()
 
 
 def test_an_address_brings_back_views_and_the_papers_table(page, chromium, address):
     opened(page, address)
-    page.get_by_role("radio", name="Radar").click()
+    press(page.get_by_role("radio", name="Radar"))
     page.locator(".polarlayer .trace").first.wait_for(state="attached")
-    settled(page)
-    page.get_by_role("radio", name="9", exact=True).click()
+    press(page.get_by_role("radio", name="9", exact=True))
     page.get_by_text("Table 9: learning rate schedule, by benchmark").wait_for()
     other = chromium.new_context()
     try:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from docs.app import settled
+from docs.app import press, settled
 from r2t2.runs import jobs
 from r2t2.runs.store import list_runs
 
@@ -37,9 +37,8 @@ def until(condition):
 
 
 def start(page, runs):
-    settled(page)
-    page.get_by_text("Start runs").click()
-    page.get_by_role("button", name=f"Start {runs} run").click()
+    press(page.get_by_text("Start runs"))
+    press(page.get_by_role("button", name=f"Start {runs} run"))
 
 
 def test_a_job_survives_a_reload_and_the_end_of_the_server(page, serve, cache, tmp_path):
@@ -55,12 +54,10 @@ def test_a_job_survives_a_reload_and_the_end_of_the_server(page, serve, cache, t
     until(lambda: jobs.list_jobs(cache / "jobs")[0].state == "done")
     with serve(cache, tmp_path / "log.txt") as address:
         page.goto(f"{address}/{SWEEP}300")
-        settled(page)
-        page.get_by_text("Done: 1").click()
+        press(page.get_by_text("Done: 1"))
         page.get_by_text("2 of 2 runs").wait_for()
         page.get_by_text("Runs: 11, the newest first").wait_for()
-        settled(page)
-        page.get_by_text("Start runs").click()
+        press(page.get_by_text("Start runs"))
         page.get_by_text("All of these runs are in the cache").wait_for()
 
 
@@ -71,9 +68,9 @@ def test_two_tabs_start_the_same_once_and_both_see_it(page, serve, cache, tmp_pa
         long = SWEEP.replace("2,4", "60,90")
         for tab in (page, other):
             tab.goto(f"{address}/{long}800")
-            settled(tab)
-            tab.get_by_text("Start runs").click()
+            press(tab.get_by_text("Start runs"))
             tab.get_by_role("button", name="Start 2 runs").wait_for()
+            settled(tab)
         for tab in (page, other):
             tab.get_by_role("button", name="Start 2 runs").click()
         # Of one of them, since either may have been first.
@@ -97,20 +94,18 @@ def test_a_run_goes_only_after_it_was_asked_and_comes_back_from_its_file(
         page.goto(f"{address}/runs?model=mini-7&run={run.id}")
         settled(page)
         with page.expect_download() as download:
-            page.get_by_role("button", name="Export 1 run").click()
+            press(page.get_by_role("button", name="Export 1 run"))
         download.value.save_as(tmp_path / download.value.suggested_filename)
         assert download.value.suggested_filename == f"{run.folder.name}.r2t2.zip"
-        page.get_by_role("button", name="Delete 1 run").click()
-        page.get_by_role("button", name="Keep").click()
+        press(page.get_by_role("button", name="Delete 1 run"))
+        press(page.get_by_role("button", name="Keep"))
         page.get_by_role("dialog").wait_for(state="hidden")
         assert run.folder.exists()
-        settled(page)
-        page.get_by_role("button", name="Delete 1 run").click()
-        page.get_by_role("dialog").get_by_role("button", name="Delete 1 run").click()
+        press(page.get_by_role("button", name="Delete 1 run"))
+        press(page.get_by_role("dialog").get_by_role("button", name="Delete 1 run"))
         page.get_by_text("Runs: 8, the newest first").wait_for()
         assert not run.folder.exists()
-        settled(page)
-        page.get_by_text("Import runs").click()
+        press(page.get_by_text("Import runs"))
         settled(page)
         exported = page.get_by_label("A file that was exported here or elsewhere")
         exported.locator("input[type=file]").set_input_files(
@@ -128,8 +123,7 @@ def test_nothing_is_wider_than_the_window(page, address, small_cache, width):
     page.goto(f"{address}/runs?model=mini-7&run={run.id}&performance=true")
     page.get_by_text("What its manifest tells").wait_for()
     page.get_by_text("All runs of the set").wait_for()
-    settled(page)
-    page.get_by_text("Start runs").click()
+    press(page.get_by_text("Start runs"))
     page.get_by_role("button", name="Start 130 runs").wait_for()
     main = page.locator("[data-testid=stMain]")
     assert main.evaluate("element => element.scrollWidth <= element.clientWidth")

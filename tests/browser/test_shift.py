@@ -4,13 +4,14 @@ import re
 
 import pytest
 
-from docs.app import settled
+from docs.app import press, settled
 
 pytestmark = pytest.mark.browser
 
 # The middle of a part of a figure that can be clicked: links are bent, so their box's is not.
 POINT = """
 (shapes) => {
+  shapes[0].scrollIntoView({ block: "center" });
   for (const shape of shapes) {
     const box = shape.getBBox(), at = shape.getScreenCTM();
     for (let i = 1; i < 400; i++) {
@@ -31,7 +32,6 @@ def click(page, figure: str, part: str):
     parts = page.locator(f".st-key-figure-{figure} {part}")
     parts.first.wait_for()
     settled(page)
-    parts.first.scroll_into_view_if_needed()
     point = parts.evaluate_all(POINT)
     page.mouse.move(*point)
     page.mouse.click(*point)
@@ -50,7 +50,7 @@ def test_from_a_link_to_its_samples_to_inspect(page, address):
     settled(page)
     main = page.get_by_test_id("stMain")
     question = main.get_by_test_id("stText").first.inner_text()
-    main.get_by_role("link", name="Inspect").first.click()
+    press(main.get_by_role("link", name="Inspect").first)
     assert page.locator(".r2-question").first.inner_text() == question
 
 
@@ -60,14 +60,13 @@ def test_nodes_can_be_clicked_again_and_after_the_figure_was_drawn_anew(page, ad
         click(page, "flow", ".sankey-node .node-rect")
         page.wait_for_url(re.compile("shift-before="))
         assert chosen(page) > 0
-        page.get_by_role("button", name="Clear").click()
+        press(page.get_by_role("button", name="Clear"))
         page.wait_for_url(re.compile("^((?!shift-before).)*$"))
-        settled(page)
-    page.get_by_text("Shares", exact=True).click()
+    press(page.get_by_text("Shares", exact=True))
     page.wait_for_url(re.compile("shift-unit=Shares"))
     click(page, "flow", ".sankey-link")
     page.wait_for_url(re.compile("shift-before="))
-    page.get_by_text("Step by step").click()
+    press(page.get_by_text("Step by step"))
     click(page, "steps", ".sankey-node .node-rect >> nth=3")
     page.wait_for_url(re.compile("shift-way="))
     assert chosen(page) > 0
@@ -80,7 +79,7 @@ def test_nothing_is_wider_than_the_window(page, address, width):
     main = page.get_by_test_id("stMain")
     figures = {"Before and after": "flow", "Step by step": "steps", "Outcome by outcome": "stayed"}
     for view, figure in figures.items():
-        page.get_by_text(view, exact=True).click()
+        press(page.get_by_text(view, exact=True))
         page.locator(f"[class*=st-key-figure-{figure}] .sankey-link").first.wait_for()
         settled(page)
         assert main.evaluate("element => element.scrollWidth <= element.clientWidth")
