@@ -1,27 +1,42 @@
 """Prints how often amortised strategies answer as exact ones: `python -m docs.agreement [RUNS]`.
 
 Exact runs are read from the run cache, those compared with them from it or from the folder RUNS.
-Of runs with a limit the samples that both have are compared.
+Of runs with a limit the samples that both have are compared. Where an amortised strategy is sure of
+all its answers, a second table tells what it reaches where unsure ones are the exact strategy's.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from r2t2.analysis.amortised import Both, agreement
+import pandas as pd
+
+from r2t2.analysis.amortised import Both, agreement, doubted
 from r2t2.paths import runs_folder
 from r2t2.rerouting.settings import AMORTISED
 from r2t2.runs.selection import best, variant
 from r2t2.runs.store import Run, gather, list_runs
 
-COLUMNS = ["position", "correct", "answer", "top1_after"]
+COLUMNS = ["position", "correct", "answer", "top1_after", "confidence", "forward", "backward"]
+THRESHOLDS = (0, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1)
 
 
 def both(exact: Run, other: Run) -> Both:
     """The rows of two runs as `agreement` takes them."""
     first, second = (gather([run], "samples", COLUMNS)[COLUMNS] for run in (exact, other))
     return first, second
+
+
+def told(table: pd.DataFrame, titles: Mapping[str, str], formats: Mapping[str, str]) -> None:
+    """Print some columns of a table, by their names, as Markdown."""
+    print(f"\n| {' | '.join(titles.values())} |")
+    print("|" + " --- |" * len(titles))
+    for row in table.to_dict("records"):
+        print(
+            "| " + " | ".join(format(row[name], formats.get(name, ".1f")) for name in titles) + " |"
+        )
 
 
 def main(folder: Path) -> None:
@@ -38,15 +53,21 @@ def main(folder: Path) -> None:
             compared.setdefault(variant(run.spec), []).append(run)
     for name, runs in compared.items():
         base = runs[0].spec.strategy.removesuffix("_amortised")
-        print(f"\n| benchmark | {base}, % | {name}, % | same answer, % | n |")
-        print("| --- | ---: | ---: | ---: | ---: |")
         runs.sort(key=lambda run: run.spec.benchmark)
         of_each = {run.spec.benchmark: both(exact[run.spec.benchmark, base], run) for run in runs}
-        for row in agreement(of_each).to_dict("records"):
-            print(
-                "| {benchmark} | {exact:.1f} | {amortised:.1f} | {same_answer:.1f} | {n} |".format(
-                    **row
-                )
+        titles = {"benchmark": "benchmark", "exact": f"{base}, %", "amortised": f"{name}, %"}
+        told(
+            agreement(of_each),
+            {**titles, "same_answer": "same answer, %", "n": "n"},
+            {"benchmark": "", "n": ""},
+        )
+        setting = runs[0].spec.setting
+        if setting.get("losses") == "fitted" and not setting.get("sure"):
+            titles = {"sure": "sure", "again": f"{base} again, %", "same_answer": "same answer, %"}
+            told(
+                doubted(of_each, THRESHOLDS),
+                {**titles, "accuracy": f"{name}, %", "passes": "passes"},
+                {"sure": "g"},
             )
 
 

@@ -51,8 +51,7 @@ def test_play_goes_to_the_last_step_and_stops(page, address):
     page.get_by_role("button", name="Stop").wait_for()
     page.get_by_text("and step 3 (filled)").wait_for()
     page.get_by_role("button", name="Play").wait_for()
-    settled(page)
-    assert "step=" not in page.url  # the last one is the default
+    page.wait_for_url(lambda url: "step=" not in url)  # the last one is the default
 
 
 def test_a_neighbour_is_inspected_in_turn_and_there_is_a_way_back(page, address):
