@@ -65,3 +65,14 @@ def test_the_run_that_the_speed_of_looking_is_measured_on_is_one_of_todays(tmp_p
     assert run.status == "complete"
     assert not run.damaged
     assert len(run.samples()) == 20
+
+
+def test_what_readme_says_of_amortised_runs_is_what_its_command_prints(capsys):
+    from docs import agreement
+
+    agreement.main(ROOT / "cache" / "runs")
+    means = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| mean ")]
+    of_ngd = [[cell.strip() for cell in line.split("|")[2:5]] for line in means][1:]
+    said = re.findall(r"^\| NGD, amortised.*\| ([\d.]+) \| ([\d.]+) \| [\d.]+ \|$", README, re.M)
+    assert [tuple(cells[1:]) for cells in of_ngd] == said[-2:]
+    assert f"| NGD | {of_ngd[0][0]} | 100 |" in README

@@ -407,6 +407,7 @@ def test_a_sample_is_rerouted_on_exact_and_on_fitted_losses(amortised, name):
     test = amortised(strategy=label(name), strategies=label(name))
     assert test.session_state["strategy"] == name
     assert any("answer**, and routing weights" in block.value for block in test.markdown)
+    assert any("put aside for the exact one" in block.value for block in test.markdown)
     costs = next(frame.value for frame in test.dataframe if "exact" in frame.value)
     passes = costs.set_index("").loc["passes"]
     assert int(passes["exact"].split()[0]) > int(passes["amortised"].split()[0]) >= 2

@@ -11,7 +11,7 @@ import streamlit as st
 from r2t2.analysis.pairs import distances
 from r2t2.figures import amortised as figures
 from r2t2.figures.style import GLYPHS, label
-from r2t2.rerouting.settings import Setting
+from r2t2.rerouting.settings import SURE, Setting
 from r2t2.ui import engine, show
 from r2t2.ui.frames import Frames
 from r2t2.ui.inspection.case import Case
@@ -55,14 +55,20 @@ def section(case: Case, name: str) -> None:
 
 
 def verdict(both: dict[str, Frames]) -> None:
-    """Whether the two end at the same answer, and how far apart they route."""
+    """Whether the two end at the same answer, how far apart they route, and which would stand."""
     answers = [frames.trajectory.answers[-1].texts[0] for frames in both.values()]
     ends = [frames.r[-1:] for frames in both.values()]
     same = answers[0] == answers[1]
     st.markdown(
         f"**{GLYPHS[same]} {'The same answer' if same else 'Another answer'}**, and routing "
         f"weights that are {float(distances(*ends).mean()):.3f} apart (total variation, mean over "
-        "the sites: 0 is the same routing, 1 means that no expert is shared)."
+        "the sites: 0 is the same routing, 1 means that no expert is shared). "
+        + (
+            f"The amortised answer would stand with `sure` at {SURE}."
+            if float(both["amortised"].trajectory.answers[-1].confidence) >= SURE
+            else f"With `sure` at {SURE} the amortised answer, of which the model is less sure, "
+            "would be put aside for the exact one."
+        )
     )
 
 
