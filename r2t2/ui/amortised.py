@@ -154,10 +154,7 @@ def _doubt(picked: Sequence[Both], name: str) -> None:
         column_config={
             "sure": st.column_config.NumberColumn("sure", format="%.2f"),
             "passes": st.column_config.NumberColumn("passes", format="%.1f"),
-            **{
-                name: st.column_config.NumberColumn(name, format="%.1f %%")
-                for name in ("re-routed exactly", "same answer", "accuracy")
-            },
+            **_percent("re-routed exactly", "same answer", "accuracy"),
         },
     )
 
@@ -183,12 +180,14 @@ def _benchmarks(table: pd.DataFrame) -> None:
         height="content",
         column_config={
             "n": st.column_config.NumberColumn("n", format="localized"),
-            **{
-                name: st.column_config.NumberColumn(name, format="%.1f %%")
-                for name in ("exact", "amortised", "same answer", "same outcome")
-            },
+            **_percent("exact", "amortised", "same answer", "same outcome"),
         },
     )
+
+
+def _percent(*names: str) -> dict[str, Any]:
+    """How columns of percentages are shown."""
+    return {name: st.column_config.NumberColumn(name, format="%.1f %%") for name in names}
 
 
 def _errors(

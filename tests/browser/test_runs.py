@@ -92,7 +92,6 @@ def test_a_run_goes_only_after_it_was_asked_and_comes_back_from_its_file(
     run = next(run for run in list_runs(cache / "runs") if run.spec.strategy == "ngd")
     with serve(cache, tmp_path / "log.txt") as address:
         page.goto(f"{address}/runs?model=mini-7&run={run.id}")
-        settled(page)
         with page.expect_download() as download:
             press(page.get_by_role("button", name="Export 1 run"))
         download.value.save_as(tmp_path / download.value.suggested_filename)
